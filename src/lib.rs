@@ -1,0 +1,4 @@
+//! hostdir: one directory, one port, two programs.
+#![deny(clippy::all)]
+
+pub mod escape;
