@@ -1,0 +1,526 @@
+//! Every message of the protocol and its fields (PROTOCOL.md, sections 5 to 10), as CBOR maps with integer keys.
+//!
+//! Paths are raw bytes here: an invalid one is a refused request, not a broken frame, so the receiver parses it into a
+//! [`RemotePath`](super::RemotePath) when it handles the message.
+
+use super::{Digest, ErrorCode, FRAME_HEADER, FrameHeader, Kind, RawBytes, TransferId, UploadId, Version, Violation};
+use minicbor::{Decode, Decoder, Encode};
+
+/// HELLO: the client's first frame.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Hello {
+    /// Lowest protocol version spoken.
+    #[n(0)]
+    pub min_version: u16,
+    /// Highest protocol version spoken.
+    #[n(1)]
+    pub max_version: u16,
+    /// Program and version, for the log; hostile like any name.
+    #[n(2)]
+    pub agent: Option<String>,
+}
+
+/// WELCOME: the server's first frame.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Welcome {
+    /// The version that holds from here on.
+    #[n(0)]
+    pub version: u16,
+    /// Program and version.
+    #[n(1)]
+    pub agent: Option<String>,
+    /// The server's name, for people; hostile like any name.
+    #[n(2)]
+    pub name: Option<String>,
+    /// Whether every PUT will be refused.
+    #[cbor(n(3), skip_if = "is_default")]
+    pub read_only: bool,
+    /// Whether PUT may ask for `overwrite`.
+    #[cbor(n(4), skip_if = "is_default")]
+    pub overwrite: bool,
+    /// Largest file that PUT may store, in bytes.
+    #[n(5)]
+    pub max_file_size: Option<u64>,
+}
+
+/// LIST: asks for the entries of a folder or a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct List {
+    /// The folder, empty for the host directory; or a file.
+    #[cbor(n(0), skip_if = "is_default")]
+    pub path: RawBytes,
+    /// Everything below.
+    #[cbor(n(1), skip_if = "is_default")]
+    pub recursive: bool,
+    /// Stop after this many entries.
+    #[n(2)]
+    pub limit: Option<u64>,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum EntryKind {
+    /// A regular file.
+    #[n(0)]
+    File,
+    /// A directory.
+    #[n(1)]
+    Folder,
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Entry {
+    /// One component, raw.
+    #[n(0)]
+    pub name: RawBytes,
+    /// File or folder.
+    #[n(1)]
+    pub kind: EntryKind,
+    /// Bytes; 0 for a folder.
+    #[n(2)]
+    pub size: u64,
+    /// Modification time, nanoseconds since the epoch.
+    #[n(3)]
+    pub modified: i64,
+}
+
+/// ENTRIES: a page of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Entries {
+    /// The folder that the entries are in; empty for the host directory.
+    #[cbor(n(0), skip_if = "is_default")]
+    pub folder: RawBytes,
+    /// The entries.
+    #[n(1)]
+    pub entries: Vec<Entry>,
+}
+
+/// LISTED: the end of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Listed {
+    /// Entries sent.
+    #[cbor(n(0), skip_if = "is_default")]
+    pub entries: u64,
+    /// Links, devices and unnameable names left out.
+    #[cbor(n(1), skip_if = "is_default")]
+    pub skipped: u64,
+    /// Folders and entries that could not be read.
+    #[cbor(n(2), skip_if = "is_default")]
+    pub unreadable: u64,
+    /// Whether the limit cut the listing.
+    #[cbor(n(3), skip_if = "is_default")]
+    pub truncated: bool,
+}
+
+/// GET: asks for a file's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Get {
+    /// The file, raw.
+    #[n(0)]
+    pub path: RawBytes,
+    /// First byte wanted.
+    #[cbor(n(1), skip_if = "is_default")]
+    pub offset: u64,
+    /// At most this many bytes; 0 asks about the file only.
+    #[n(2)]
+    pub length: Option<u64>,
+    /// Answer only if the file has this version.
+    #[n(3)]
+    pub version: Option<Version>,
+    /// Whether END shall carry the digest; absent means yes.
+    #[n(4)]
+    pub digest: Option<bool>,
+}
+
+/// FILE: what follows in DATA frames.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct FileHeader {
+    /// Id of this transfer.
+    #[n(0)]
+    pub transfer: TransferId,
+    /// Size of the whole file, in bytes.
+    #[n(1)]
+    pub size: u64,
+    /// Modification time, nanoseconds since the epoch.
+    #[n(2)]
+    pub modified: i64,
+    /// Version of the content that follows.
+    #[n(3)]
+    pub version: Version,
+    /// First byte that follows.
+    #[cbor(n(4), skip_if = "is_default")]
+    pub offset: u64,
+    /// Bytes that follow.
+    #[n(5)]
+    pub length: u64,
+}
+
+/// END: a GET's answer is complete.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct End {
+    /// Digest of the whole file, if it was asked for.
+    #[n(0)]
+    pub digest: Option<Digest>,
+}
+
+/// What became of a download at the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ReceiptOutcome {
+    /// Verified and in place.
+    #[n(0)]
+    Verified,
+    /// The digest did not match.
+    #[n(1)]
+    Mismatch,
+    /// The receiver could not store it.
+    #[n(2)]
+    NotStored,
+    /// The receiver gave up.
+    #[n(3)]
+    GivenUp,
+}
+
+/// RECEIPT: the receiver's word about a GET.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Receipt {
+    /// The transfer, as in FILE.
+    #[n(0)]
+    pub transfer: TransferId,
+    /// What became of it.
+    #[n(1)]
+    pub outcome: ReceiptOutcome,
+}
+
+/// What a PUT makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum PutKind {
+    /// A file.
+    #[default]
+    #[n(0)]
+    File,
+    /// A folder.
+    #[n(1)]
+    Folder,
+}
+
+/// What to do when a name is taken by other content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum OnConflict {
+    /// Store as `name (1).ext`.
+    #[default]
+    #[n(0)]
+    Rename,
+    /// Leave what is there.
+    #[n(1)]
+    Skip,
+    /// Refuse.
+    #[n(2)]
+    Fail,
+    /// Replace what is there, in one step.
+    #[n(3)]
+    Overwrite,
+}
+
+/// PUT: announces a file or makes a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Put {
+    /// Where, raw.
+    #[n(0)]
+    pub path: RawBytes,
+    /// File or folder.
+    #[cbor(n(1), skip_if = "is_default")]
+    pub kind: PutKind,
+    /// Bytes that will follow, if known.
+    #[n(2)]
+    pub size: Option<u64>,
+    /// Modification time to give it, nanoseconds since the epoch.
+    #[n(3)]
+    pub modified: Option<i64>,
+    /// If the name is taken.
+    #[cbor(n(4), skip_if = "is_default")]
+    pub on_conflict: OnConflict,
+    /// Identity of the upload.
+    #[n(5)]
+    pub upload: Option<UploadId>,
+    /// Digest of the content, if known beforehand.
+    #[n(6)]
+    pub digest: Option<Digest>,
+    /// Wait for OFFER before sending bytes.
+    #[cbor(n(7), skip_if = "is_default")]
+    pub ask: bool,
+}
+
+/// OFFER: what the server holds of an upload.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Offer {
+    /// Id of this transfer.
+    #[n(0)]
+    pub transfer: TransferId,
+    /// Bytes held.
+    #[cbor(n(1), skip_if = "is_default")]
+    pub offset: u64,
+    /// Their digest, if there are any.
+    #[n(2)]
+    pub digest: Option<Digest>,
+}
+
+/// BEGIN: where the client's bytes begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Begin {
+    /// The offered offset, or 0.
+    #[cbor(n(0), skip_if = "is_default")]
+    pub offset: u64,
+}
+
+/// FINISH: all bytes were sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Finish {
+    /// Digest of the whole file, as the client read it.
+    #[n(0)]
+    pub digest: Digest,
+}
+
+/// ABANDON: the client gives an upload up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Abandon {
+    /// Keep what was received for a later attempt.
+    #[cbor(n(0), skip_if = "is_default")]
+    pub keep: bool,
+}
+
+/// How an upload ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum StoredOutcome {
+    /// Under the name asked for.
+    #[n(0)]
+    New,
+    /// Under another name, because that one was taken.
+    #[n(1)]
+    Renamed,
+    /// In place of what was there.
+    #[n(2)]
+    Overwritten,
+    /// The same content was there already.
+    #[n(3)]
+    Identical,
+    /// Other content was there, and was left.
+    #[n(4)]
+    Skipped,
+}
+
+/// STORED: the acknowledgement of a PUT.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Stored {
+    /// Id of this transfer.
+    #[n(0)]
+    pub transfer: TransferId,
+    /// The name that the file has now, raw.
+    #[n(1)]
+    pub path: RawBytes,
+    /// How it ended.
+    #[n(2)]
+    pub outcome: StoredOutcome,
+}
+
+/// ERROR: a refusal, or the end of the session.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Fault {
+    /// The code.
+    #[n(0)]
+    pub code: ErrorCode,
+    /// One sentence for people; hostile like any name.
+    #[n(1)]
+    pub message: Option<String>,
+}
+
+/// PING, PONG and WAIT: nothing but the frame itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+struct Empty {}
+
+/// What a client sends, apart from DATA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the message of its name")]
+pub enum Request {
+    Hello(Hello),
+    List(List),
+    Get(Get),
+    Receipt(Receipt),
+    Put(Put),
+    Begin(Begin),
+    Finish(Finish),
+    Abandon(Abandon),
+    Ping,
+}
+
+/// What a server sends, apart from DATA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the message of its name")]
+pub enum Reply {
+    Welcome(Welcome),
+    Entries(Entries),
+    Listed(Listed),
+    File(FileHeader),
+    End(End),
+    Offer(Offer),
+    Stored(Stored),
+    Pong,
+    Error(Fault),
+    Wait,
+}
+
+impl Request {
+    /// The kind of its frame.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Hello(_) => Kind::Hello,
+            Self::List(_) => Kind::List,
+            Self::Get(_) => Kind::Get,
+            Self::Receipt(_) => Kind::Receipt,
+            Self::Put(_) => Kind::Put,
+            Self::Begin(_) => Kind::Begin,
+            Self::Finish(_) => Kind::Finish,
+            Self::Abandon(_) => Kind::Abandon,
+            Self::Ping => Kind::Ping,
+        }
+    }
+
+    /// Decodes the body of a frame that a client sent.
+    ///
+    /// # Errors
+    /// [`Violation`] if a client may not send this kind, or the body is malformed.
+    pub fn decode(kind: Kind, body: &[u8]) -> Result<Self, Violation> {
+        Ok(match kind {
+            Kind::Hello => Self::Hello(from_cbor(kind, body)?),
+            Kind::List => Self::List(from_cbor(kind, body)?),
+            Kind::Get => Self::Get(from_cbor(kind, body)?),
+            Kind::Receipt => Self::Receipt(from_cbor(kind, body)?),
+            Kind::Put => Self::Put(from_cbor(kind, body)?),
+            Kind::Begin => Self::Begin(from_cbor(kind, body)?),
+            Kind::Finish => Self::Finish(from_cbor(kind, body)?),
+            Kind::Abandon => Self::Abandon(from_cbor(kind, body)?),
+            Kind::Ping => from_cbor::<Empty>(kind, body).map(|_| Self::Ping)?,
+            _ => return Err(Violation::Unexpected(kind)),
+        })
+    }
+
+    /// Appends the whole frame to `buffer`.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Hello(hello) => append(buffer, self.kind(), hello),
+            Self::List(list) => append(buffer, self.kind(), list),
+            Self::Get(get) => append(buffer, self.kind(), get),
+            Self::Receipt(receipt) => append(buffer, self.kind(), receipt),
+            Self::Put(put) => append(buffer, self.kind(), put),
+            Self::Begin(begin) => append(buffer, self.kind(), begin),
+            Self::Finish(finish) => append(buffer, self.kind(), finish),
+            Self::Abandon(abandon) => append(buffer, self.kind(), abandon),
+            Self::Ping => append(buffer, self.kind(), &Empty {}),
+        }
+    }
+}
+
+impl Reply {
+    /// The kind of its frame.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Welcome(_) => Kind::Welcome,
+            Self::Entries(_) => Kind::Entries,
+            Self::Listed(_) => Kind::Listed,
+            Self::File(_) => Kind::File,
+            Self::End(_) => Kind::End,
+            Self::Offer(_) => Kind::Offer,
+            Self::Stored(_) => Kind::Stored,
+            Self::Pong => Kind::Pong,
+            Self::Error(_) => Kind::Error,
+            Self::Wait => Kind::Wait,
+        }
+    }
+
+    /// Decodes the body of a frame that a server sent.
+    ///
+    /// # Errors
+    /// [`Violation`] if a server may not send this kind, or the body is malformed.
+    pub fn decode(kind: Kind, body: &[u8]) -> Result<Self, Violation> {
+        Ok(match kind {
+            Kind::Welcome => Self::Welcome(from_cbor(kind, body)?),
+            Kind::Entries => Self::Entries(from_cbor(kind, body)?),
+            Kind::Listed => Self::Listed(from_cbor(kind, body)?),
+            Kind::File => Self::File(from_cbor(kind, body)?),
+            Kind::End => Self::End(from_cbor(kind, body)?),
+            Kind::Offer => Self::Offer(from_cbor(kind, body)?),
+            Kind::Stored => Self::Stored(from_cbor(kind, body)?),
+            Kind::Pong => from_cbor::<Empty>(kind, body).map(|_| Self::Pong)?,
+            Kind::Error => Self::Error(from_cbor(kind, body)?),
+            Kind::Wait => from_cbor::<Empty>(kind, body).map(|_| Self::Wait)?,
+            _ => return Err(Violation::Unexpected(kind)),
+        })
+    }
+
+    /// Appends the whole frame to `buffer`.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Welcome(welcome) => append(buffer, self.kind(), welcome),
+            Self::Entries(entries) => append(buffer, self.kind(), entries),
+            Self::Listed(listed) => append(buffer, self.kind(), listed),
+            Self::File(file) => append(buffer, self.kind(), file),
+            Self::End(end) => append(buffer, self.kind(), end),
+            Self::Offer(offer) => append(buffer, self.kind(), offer),
+            Self::Stored(stored) => append(buffer, self.kind(), stored),
+            Self::Pong | Self::Wait => append(buffer, self.kind(), &Empty {}),
+            Self::Error(fault) => append(buffer, self.kind(), fault),
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn from_cbor<'b, T: Decode<'b, ()>>(kind: Kind, body: &'b [u8]) -> Result<T, Violation> {
+    let malformed = |reason: String| Violation::Body { kind, reason };
+    let mut decoder = Decoder::new(body);
+    let message = decoder.decode().map_err(|error| malformed(error.to_string()))?;
+    if decoder.position() != body.len() {
+        return Err(malformed("bytes after the map".into()));
+    }
+    Ok(message)
+}
+
+/// Appends header and body. The length is patched in afterwards, so nothing is copied.
+fn append<T: Encode<()>>(buffer: &mut Vec<u8>, kind: Kind, message: &T) {
+    let start = buffer.len();
+    buffer.extend_from_slice(&FrameHeader { kind, length: 0 }.encode());
+    // Writing to a Vec cannot fail, and every field is bounded by its sender far below 4 GiB.
+    let _ = minicbor::encode(message, &mut *buffer);
+    let length = buffer.len().saturating_sub(start).saturating_sub(FRAME_HEADER);
+    let header = FrameHeader { kind, length: u32::try_from(length).unwrap_or(u32::MAX) };
+    if let Some(place) = buffer.get_mut(start..).and_then(|frame| frame.first_chunk_mut::<FRAME_HEADER>()) {
+        *place = header.encode();
+    }
+}

@@ -1,0 +1,28 @@
+//! The protocol, purely: bytes in, values out, and back. `docs/PROTOCOL.md` is canonical.
+//!
+//! Owns frames, messages, remote paths and the telling apart of protocols on one port. Must not know how bytes travel
+//! or where files are: nothing in here touches io, fs, net, threads, clocks or logs (`tests/purity.rs` holds it to
+//! that), and nothing in here panics on any input.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod error_code;
+mod frame;
+mod identity;
+mod message;
+mod path;
+mod sniff;
+mod violation;
+
+pub use error_code::ErrorCode;
+pub use frame::{FRAME_HEADER, FrameHeader, Kind, MAX_CONTROL, MAX_CONTROL_BEFORE_WELCOME, MAX_DATA, Phase};
+pub use identity::{Digest, RawBytes, TransferId, UploadId, Version};
+pub use message::{
+    Abandon, Begin, End, Entries, Entry, EntryKind, Fault, FileHeader, Finish, Get, Hello, List, Listed, Offer,
+    OnConflict, Put, PutKind, Receipt, ReceiptOutcome, Reply, Request, Stored, StoredOutcome, Welcome,
+};
+pub use path::{NameError, PathError, RemoteFolder, RemotePath};
+pub use sniff::{Guess, PREAMBLE, sniff};
+pub use violation::Violation;
+
+/// The only protocol version so far.
+pub const PROTOCOL_VERSION: u16 = 1;
