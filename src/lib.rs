@@ -2,3 +2,4 @@
 #![deny(clippy::all)]
 
 pub mod escape;
+pub mod logging;

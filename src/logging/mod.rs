@@ -1,0 +1,2 @@
+//! The two logs.
+pub mod logfmt;
