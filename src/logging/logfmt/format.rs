@@ -146,7 +146,9 @@ fn push_value(text: &mut String, value: &str) {
 }
 
 fn needs_quotes(value: &str) -> bool {
-    value.is_empty() || value.chars().any(|character| matches!(character, '=' | '"') || character.is_whitespace())
+    // A line end or tab becomes an escape, and is no white space any more.
+    let space = |character: char| character.is_whitespace() && escape::is_harmless(character);
+    value.is_empty() || value.chars().any(|character| matches!(character, '=' | '"') || space(character))
 }
 
 /// Passes the settled form of `value` to `push`, one character or one whole escape at a time, within [`MAX_VALUE`].
@@ -291,7 +293,7 @@ mod tests {
         assert_eq!(value("\u{1b}]0;title\u{7}"), r"\u{1b}]0;title\u{7}");
         assert_eq!(value("\u{9b}31m"), r"\u{9b}31m");
         assert_eq!(value("gpj.\u{202e}exe"), r"gpj.\u{202e}exe");
-        assert_eq!(value("a\u{85}b\u{2028}c"), r#""a\u{85}b\u{2028}c""#);
+        assert_eq!(value("a\u{85}b\u{2028}c"), r"a\u{85}b\u{2028}c");
         assert_eq!(value("nul\0"), r"nul\u{0}");
     }
 
