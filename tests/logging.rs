@@ -199,6 +199,19 @@ fn rotated_files_are_compressed_and_all_stay_within_the_total() {
 }
 
 #[test]
+fn a_file_takes_at_most_half_of_what_its_log_may_take() {
+    let directory = tempfile::tempdir().unwrap();
+    let (logger, handle) = open(Config { max_total: 8000, ..Config::new(directory.path()) });
+    let mut largest = 0;
+    for _ in 0..100 {
+        log(&logger, TRANSFER, &[("event", "download")]);
+        handle.flush();
+        largest = largest.max(fs::metadata(directory.path().join("transfers.log")).unwrap().len());
+    }
+    assert!((1900..=2000).contains(&largest), "{largest}");
+}
+
+#[test]
 fn after_a_rename_lines_go_to_a_new_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);

@@ -109,6 +109,8 @@ fn compress(rotated: &Path, stop: &AtomicBool) -> io::Result<()> {
         return Ok(());
     }
     let partial = unfinished(rotated);
+    // Whoever holds the lock is alone here: what is there was left by a process that was killed.
+    fs::remove_file(&partial).or_else(missing_is_fine)?;
     match write_compressed(&mut source, &partial, stop) {
         Ok(Finished::Yes) => {}
         Ok(Finished::Stopped) => return fs::remove_file(&partial),
@@ -130,7 +132,7 @@ enum Finished {
 }
 
 fn write_compressed(source: &mut File, partial: &Path, stop: &AtomicBool) -> io::Result<Finished> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(partial)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(partial)?;
     let mut encoder = GzEncoder::new(file, Compression::default());
     let mut chunk = vec![0; 64 * 1024];
     loop {
@@ -160,6 +162,7 @@ fn missing_is_fine(error: io::Error) -> io::Result<()> {
 mod tests {
     use super::*;
     use flate2::read::GzDecoder;
+    use std::os::unix::fs::PermissionsExt;
 
     static GO_ON: AtomicBool = AtomicBool::new(false);
 
@@ -190,7 +193,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         fs::write(path(&stamp(1)), "one\n").unwrap();
-        fs::write(path(&(stamp(1) + ".gz.tmp")), "half").unwrap();
+        fs::write(path(&(stamp(1) + ".gz.tmp")), noise(1)).unwrap();
         fs::write(path(&(stamp(2) + ".gz.tmp")), "orphan").unwrap();
         fs::write(path("server-mine.log.gz.tmp"), "of somebody else").unwrap();
         archive(directory.path(), 1 << 20).tidy(&GO_ON).unwrap();
@@ -198,6 +201,9 @@ mod tests {
         let mut content = String::new();
         GzDecoder::new(File::open(path(&(stamp(1) + ".gz"))).unwrap()).read_to_string(&mut content).unwrap();
         assert_eq!(content, "one\n");
+        let metadata = fs::metadata(path(&(stamp(1) + ".gz"))).unwrap();
+        assert!(metadata.len() < 100, "nothing of the earlier attempt is left");
+        assert_eq!(metadata.permissions().mode() & 0o777 & !FILE_MODE, 0);
     }
 
     #[test]

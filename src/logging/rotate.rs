@@ -62,6 +62,10 @@ impl Log {
                 report.fault = Some(Error::new("write log", path, source));
                 break;
             }
+            if appended.whole == 0 {
+                // Text without a line end: it is there, but it is no line.
+                break;
+            }
         }
         report
     }

@@ -252,11 +252,14 @@ mod tests {
     fn what_was_logged_before_the_stop_is_written() {
         let directory = tempfile::tempdir().unwrap();
         let (queue, writer) = writer(directory.path(), 10);
+        let long = format!("a={}", "2".repeat(BATCH));
         event(&queue, "a=1");
         queue.control(Message::Stop);
-        event(&queue, "a=2");
+        event(&queue, &long);
+        event(&queue, "a=3");
         writer.run();
-        assert_eq!(fs::read_to_string(directory.path().join("server.log")).unwrap(), "a=1\na=2\n");
+        let content = fs::read_to_string(directory.path().join("server.log")).unwrap();
+        assert_eq!(content, format!("a=1\n{long}\na=3\n"), "also what came while it was stopping");
     }
 
     #[test]
