@@ -34,7 +34,7 @@ struct Sessions {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) peer: SocketAddr,
-    pub(super) since: Instant,
+    since: Instant,
     interrupt: Mutex<Option<Interrupt>>,
     transfer: Mutex<Option<Running>>,
 }
@@ -149,6 +149,11 @@ impl Admitted {
 }
 
 impl Live {
+    /// Milliseconds since the connection came.
+    pub(super) fn age_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn set_interrupt(&self, interrupt: Interrupt) {
         *lock(&self.interrupt) = Some(interrupt);
     }

@@ -57,8 +57,10 @@ impl Session<'_> {
         let peer = self.live.peer;
         let result = self.greet().and_then(|()| self.serve());
         match &result {
-            Ok(()) => log::info!(event = "disconnect", client:% = peer; ""),
-            Err(error) => log::warn!(event = "disconnect", client:% = peer, cause:% = error; ""),
+            Ok(()) => log::info!(event = "disconnect", client:% = peer, ms = self.live.age_ms(); ""),
+            Err(error) => {
+                log::warn!(event = "disconnect", client:% = peer, ms = self.live.age_ms(), cause:% = error; "")
+            }
         }
         self.shared.console.left(peer);
         self.unconfirmed.close(self.shared);
