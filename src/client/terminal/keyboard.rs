@@ -22,7 +22,8 @@ pub(super) fn next(screen: &Screen) -> io::Result<Option<Event>> {
     Ok(None)
 }
 
-/// Whether another one came already.
+/// Whether another one came already. Asked before the first drawing, it also makes sure that no resize after that
+/// drawing goes unnoticed: crossterm starts to listen when it is first asked.
 pub(super) fn is_waiting() -> io::Result<bool> {
     event::poll(Duration::ZERO)
 }

@@ -30,7 +30,9 @@ pub(super) struct Inline {
 
 impl Inline {
     pub(super) fn open(terminal: &Terminal) -> io::Result<Self> {
-        Ok(Self { screen: Screen::enter(Surface::Inline)?, drawn: 0, color: terminal.color })
+        let screen = Screen::enter(Surface::Inline)?;
+        keyboard::is_waiting()?;
+        Ok(Self { screen, drawn: 0, color: terminal.color })
     }
 
     /// The next key or resize; none once the screen was given back.

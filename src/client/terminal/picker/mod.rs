@@ -36,6 +36,7 @@ pub fn pick(terminal: &Terminal, tree: Tree) -> io::Result<Outcome> {
         return plain::pick(&mut model, &mut io::stdin().lock(), &mut io::stderr());
     }
     let screen = Screen::enter(Surface::Alternate)?;
+    keyboard::is_waiting()?;
     draw(&mut model, terminal)?;
     while let Some(event) = keyboard::next(&screen)? {
         if let Some(outcome) = key_of(&event).and_then(|key| model.press(key)) {
@@ -86,12 +87,13 @@ fn draw(model: &mut Model, terminal: &Terminal) -> io::Result<()> {
     let mut frame = Vec::new();
     queue!(frame, cross::BeginSynchronizedUpdate)?;
     for (row, line) in (0..).zip(&lines) {
-        queue!(frame, cursor::MoveTo(0, row))?;
+        // Cleared before, not after: behind a full line the cursor stands on its last character.
+        queue!(frame, cursor::MoveTo(0, row), cross::Clear(cross::ClearType::CurrentLine))?;
         queue_line(&mut frame, line, terminal)?;
-        queue!(frame, cross::Clear(cross::ClearType::UntilNewLine))?;
     }
     if lines.len() < usize::from(size.rows) {
-        queue!(frame, cross::Clear(cross::ClearType::FromCursorDown))?;
+        let below = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+        queue!(frame, cursor::MoveTo(0, below), cross::Clear(cross::ClearType::FromCursorDown))?;
     }
     queue!(frame, cross::EndSynchronizedUpdate)?;
     screen::write_frame(&frame)
@@ -104,7 +106,7 @@ fn queue_line(frame: &mut Vec<u8>, line: &Line, terminal: &Terminal) -> io::Resu
     match line.role {
         Role::Header => queue!(frame, SetAttribute(Attribute::Bold))?,
         Role::Row => {}
-        Role::MarkedRow => queue!(frame, SetForegroundColor(Color::Green))?,
+        Role::MarkedRow => queue!(frame, SetForegroundColor(Color::DarkGreen))?,
         Role::CursorRow => queue!(frame, SetAttribute(Attribute::Reverse))?,
         Role::Hint => queue!(frame, SetAttribute(Attribute::Dim))?,
     }

@@ -150,6 +150,12 @@ impl Model {
         self.folder
     }
 
+    /// The open folder's path with a slash before it, harmless to show.
+    #[must_use]
+    pub fn shown_folder(&self) -> String {
+        format!("/{}", self.tree.shown(self.folder, NodeId::ROOT).trim_end_matches('/'))
+    }
+
     /// The filter as it was typed.
     #[must_use]
     pub fn typed(&self) -> &str {

@@ -49,7 +49,7 @@ pub(super) fn pick(model: &mut Model, input: &mut impl BufRead, output: &mut imp
 fn show(model: &Model, first: usize, output: &mut impl Write) -> io::Result<()> {
     let tree = model.tree();
     let rows = model.rows();
-    writeln!(output, "/{}", tree.shown(model.folder(), NodeId::ROOT))?;
+    writeln!(output, "{}", model.shown_folder())?;
     for (number, node) in (first + 1..).zip(rows.iter().skip(first).take(PAGE)) {
         let name = tree.shown(*node, model.folder());
         writeln!(output, "{number}) {name}  {}", quantity::size(tree.bytes(*node)))?;
@@ -116,4 +116,54 @@ fn relist(model: &mut Model, listing: Answer) {
 fn choose(model: &mut Model, numbers: &[usize]) -> Outcome {
     let chosen: Vec<NodeId> = numbers.iter().map(|number| model.rows()[number - 1]).collect();
     model.choose(&chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::{PickerEntry, Tree};
+    use super::*;
+
+    fn pick_typing(typed: &str) -> (Outcome, String) {
+        let mut model = Model::new(Tree::new((0..45).map(|number| PickerEntry {
+            path: format!("{}/{number:02}.txt", if number < 5 { "few" } else { "many" }).into(),
+            is_folder: false,
+            size: 1_024,
+            modified: None,
+        })));
+        let mut output = Vec::new();
+        let outcome = pick(&mut model, &mut typed.as_bytes(), &mut output).unwrap();
+        (outcome, String::from_utf8(output).unwrap())
+    }
+
+    fn chosen(paths: &[&str]) -> Outcome {
+        Outcome::Chosen(paths.iter().map(|path| path.as_bytes().to_vec()).collect())
+    }
+
+    #[test]
+    fn numbers_and_ranges_choose() {
+        let (outcome, shown) = pick_typing("o 1\n1, 3-4\n");
+        assert_eq!(outcome, chosen(&["few/00.txt", "few/02.txt", "few/03.txt"]));
+        assert!(
+            shown.starts_with("/\n1) few/  5.0 KiB\n2) many/  40.0 KiB\n") && shown.contains("\n> /few\n"),
+            "{shown}"
+        );
+        assert_eq!(pick_typing("1-2\n").0, chosen(&["few", "many"]));
+    }
+
+    #[test]
+    fn long_lists_have_pages_and_can_be_filtered() {
+        let (outcome, shown) = pick_typing("o 2\n\n21\n");
+        assert_eq!(outcome, chosen(&["many/25.txt"]));
+        assert!(shown.contains("\n21) 25.txt"), "{shown}");
+        assert_eq!(pick_typing("/txt !many\n5\n").0, chosen(&["few/04.txt"]));
+        assert_eq!(pick_typing("o 2\nu\n1\n").0, chosen(&["few"]));
+    }
+
+    #[test]
+    fn nonsense_is_asked_again_and_the_end_of_the_input_ends_it() {
+        let (outcome, shown) = pick_typing("0\n9\n2-1\no 9\nabc\n");
+        assert_eq!(outcome, Outcome::Quit);
+        assert_eq!(shown.matches("Not understood").count(), 5);
+        assert_eq!(pick_typing("q\n").0, Outcome::Back);
+    }
 }

@@ -79,6 +79,7 @@ fn header(model: &Model, size: Size, charset: Charset) -> Vec<String> {
     let mut lines = vec![keep_filter(model, columns, charset)];
     let room = (usize::from(size.rows) / 3).max(1);
     let [listed, selected, bytes] = counts;
+    let selected = if width(&selected) <= columns { selected } else { selected.replace("selected", "sel.") };
     let together = format!("{selected} {bytes}");
     let parts =
         if width(&together) <= columns { vec![listed, together] } else { vec![listed, selected.clone(), bytes] };
@@ -92,13 +93,8 @@ fn header(model: &Model, size: Size, charset: Charset) -> Vec<String> {
 }
 
 fn place(model: &Model) -> String {
-    let folder = folder(model);
+    let folder = model.shown_folder();
     if model.typed().is_empty() { folder } else { format!("{folder}   filter: {}", typed(model)) }
-}
-
-fn folder(model: &Model) -> String {
-    let shown = model.tree().shown(model.folder(), NodeId::ROOT);
-    format!("/{}", shown.trim_end_matches('/'))
 }
 
 fn typed(model: &Model) -> String {
@@ -108,14 +104,14 @@ fn typed(model: &Model) -> String {
 /// What is being typed matters more than where: the folder's name gives way first.
 fn keep_filter(model: &Model, columns: usize, charset: Charset) -> String {
     if model.typed().is_empty() {
-        return elide_middle(&folder(model), columns, charset);
+        return elide_middle(&model.shown_folder(), columns, charset);
     }
     let filter = format!("filter: {}", typed(model));
     let room = columns.saturating_sub(width(&filter) + 2);
     if room < 6 {
         return elide_middle(&filter, columns, charset);
     }
-    format!("{}  {filter}", elide_middle(&folder(model), room, charset))
+    format!("{}  {filter}", elide_middle(&model.shown_folder(), room, charset))
 }
 
 /// Listed and total; marked and hidden; the marked bytes.
