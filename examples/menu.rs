@@ -25,6 +25,6 @@ fn main() -> io::Result<()> {
     let offered = [ConflictAction::Skip, ConflictAction::Rename, ConflictAction::Overwrite];
     let answer = menu::ask_conflict(&terminal, "año\u{1b}nuevo.iso".as_bytes(), &offered)?;
     writeln!(stdout, "answered: {answer:?}")?;
-    let answer = menu::confirm(&terminal, "Leave", Suggested::No)?;
+    let answer = menu::confirm(&terminal, "Leave?", Suggested::No)?;
     writeln!(stdout, "answered: {answer:?}")
 }

@@ -1,12 +1,20 @@
 //! The file picker over 5,000 made-up files, or as many as the first argument says: prints what was chosen.
+//! SIGTERM ends it as a program should end; SIGUSR1 makes a thread panic.
 
 use std::io::{self, Write};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use hostdir::client::terminal::picker::{self, Outcome, PickerEntry, Tree};
+use hostdir::client::terminal::screen;
 use hostdir::client::terminal::{ColorChoice, Terminal};
 
+use signal_hook::consts::{SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
 fn main() -> io::Result<()> {
+    let signals = Signals::new([SIGTERM, SIGUSR1])?;
+    thread::spawn(move || obey(signals));
     let files = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(5_000);
     let outcome = picker::pick(&Terminal::detect(ColorChoice::Auto), Tree::new(entries(files)))?;
     let mut stdout = io::stdout().lock();
@@ -20,6 +28,14 @@ fn main() -> io::Result<()> {
         Outcome::Quit => writeln!(stdout, "quit")?,
     }
     writeln!(stdout, "done")
+}
+
+fn obey(mut signals: Signals) {
+    if let Some(signal) = signals.forever().next() {
+        assert!(signal != SIGUSR1, "asked to panic");
+        screen::restore_now();
+        std::process::exit(143);
+    }
 }
 
 fn entries(files: u32) -> impl Iterator<Item = PickerEntry> {

@@ -9,6 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::LocalModes;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -69,6 +71,13 @@ impl Session {
         }
     }
 
+    /// Takes in what is left once the other side is gone.
+    fn read_to_end(&mut self) {
+        while let Ok(bytes) = self.output.recv_timeout(PATIENCE) {
+            self.screen.process(&bytes);
+        }
+    }
+
     fn resize(&mut self, columns: u16, rows: u16) {
         self.screen.screen_mut().set_size(rows.try_into().unwrap(), columns.try_into().unwrap());
         self.master.resize(size(columns, rows)).unwrap();
@@ -79,6 +88,21 @@ impl Session {
         self.see("done");
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status:?}");
+        self.assert_restored();
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.process_id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+
+    fn is_raw(&self) -> bool {
+        let modes = self.master.get_termios().unwrap().local_flags.bits();
+        modes & LocalModes::ICANON.bits() == 0 && modes & LocalModes::ECHO.bits() == 0
+    }
+
+    fn assert_restored(&self) {
+        assert!(!self.is_raw(), "the terminal is still raw");
         let screen = self.screen.screen();
         assert!(!screen.alternate_screen(), "still on the alternate screen");
         assert!(!screen.hide_cursor(), "the cursor is still hidden");
@@ -87,6 +111,27 @@ impl Session {
 
 fn size(columns: u16, rows: u16) -> PtySize {
     PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }
+}
+
+#[test]
+fn a_signal_gives_the_terminal_back() {
+    let mut session = Session::start(60, 12, "xterm-256color");
+    session.see("Enter · Esc");
+    assert!(session.is_raw() && session.screen.screen().alternate_screen() && session.screen.screen().hide_cursor());
+    session.signal(Signal::TERM);
+    assert_eq!(session.child.wait().unwrap().exit_code(), 143);
+    session.read_to_end();
+    session.assert_restored();
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_and_can_be_read() {
+    let mut session = Session::start(60, 12, "xterm-256color");
+    session.see("Enter · Esc");
+    session.signal(Signal::USR1);
+    session.see("asked to panic");
+    session.see("quit");
+    session.end_restored();
 }
 
 /// The example, built from the sources of now: `cargo test --test picker` alone would leave an old one.

@@ -10,7 +10,7 @@ use super::inline::{Inline, Tone};
 use super::{Answer, Item, Pressed, plain, pressed};
 use crate::client::terminal::capability::{Size, Terminal};
 use crate::client::terminal::charset::Charset;
-use crate::client::terminal::width::{elide_middle, flow, width};
+use crate::client::terminal::width::{elide_middle, flow, truncate, width};
 use crate::escape;
 
 /// What Enter alone answers.
@@ -138,7 +138,7 @@ impl Question<'_> {
         if width(&one_line) <= columns {
             return vec![one_line];
         }
-        let mut lines = vec![elide_middle(&format!("{}:", self.text), columns, charset)];
+        let mut lines = vec![elide_middle(&self.asked(), columns, charset)];
         lines.extend(
             flow(&self.options, "  ", columns.saturating_sub(2), charset).iter().map(|line| format!("  {line}")),
         );
@@ -146,7 +146,12 @@ impl Question<'_> {
     }
 
     fn one_line(&self) -> String {
-        format!("{}:  {}", self.text, self.options.join("   "))
+        format!("{}  {}", self.asked(), self.options.join("   "))
+    }
+
+    fn asked(&self) -> String {
+        let colon = if self.text.ends_with('?') { "" } else { ":" };
+        format!("{}{colon}", self.text)
     }
 }
 
@@ -189,7 +194,8 @@ fn close<T>(
     answer: Answer<T>,
 ) -> io::Result<Answer<T>> {
     let said = if said.is_empty() { "-" } else { said };
-    inline.leave(&elide_middle(&format!("{}: {said}", question.text), columns, charset))?;
+    let asked = elide_middle(&question.asked(), columns.saturating_sub(width(said) + 1), charset);
+    inline.leave(&truncate(&format!("{asked} {said}"), columns, charset))?;
     Ok(answer)
 }
 

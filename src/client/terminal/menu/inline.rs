@@ -8,9 +8,10 @@ use crossterm::event::Event;
 use crossterm::style::{Attribute, Print, SetAttribute};
 use crossterm::{cursor, queue, terminal as cross};
 
-use crate::client::terminal::capability::Terminal;
+use crate::client::terminal::capability::{Size, Terminal};
 use crate::client::terminal::keyboard;
 use crate::client::terminal::screen::{self, Screen, Surface};
+use crate::client::terminal::width::width;
 
 /// How a line is set off, where there is colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,10 @@ pub(super) enum Tone {
 /// The lines, and raw input as long as they stand.
 pub(super) struct Inline {
     screen: Screen,
-    drawn: u16,
+    /// The lines that stand there, by their widths.
+    drawn: Vec<usize>,
+    /// How far to the right the cursor is in the last of them.
+    cursor: usize,
     color: bool,
 }
 
@@ -32,7 +36,7 @@ impl Inline {
     pub(super) fn open(terminal: &Terminal) -> io::Result<Self> {
         let screen = Screen::enter(Surface::Inline)?;
         keyboard::is_waiting()?;
-        Ok(Self { screen, drawn: 0, color: terminal.color })
+        Ok(Self { screen, drawn: Vec::new(), cursor: 0, color: terminal.color })
     }
 
     /// The next key or resize; none once the screen was given back.
@@ -49,7 +53,8 @@ impl Inline {
             }
             self.queue_line(&mut frame, text, *tone)?;
         }
-        self.drawn = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+        self.drawn = lines.iter().map(|(text, _)| width(text)).collect();
+        self.cursor = self.drawn.last().copied().unwrap_or(0);
         screen::write_frame(&frame)
     }
 
@@ -57,29 +62,29 @@ impl Inline {
     pub(super) fn draw_input(&mut self, text: &str, column: u16) -> io::Result<()> {
         let mut frame = self.start_over()?;
         queue!(frame, Print(text), cursor::MoveToColumn(column), cursor::Show)?;
-        self.drawn = 1;
+        self.drawn = vec![width(text)];
+        self.cursor = usize::from(column);
         screen::write_frame(&frame)
     }
 
     /// Takes the lines away.
-    pub(super) fn erase(mut self) -> io::Result<()> {
+    pub(super) fn erase(self) -> io::Result<()> {
         let frame = self.start_over()?;
-        self.drawn = 0;
         screen::write_frame(&frame)
     }
 
     /// Leaves one line in place of the lines, for the record, and the cursor below it.
-    pub(super) fn leave(mut self, text: &str) -> io::Result<()> {
+    pub(super) fn leave(self, text: &str) -> io::Result<()> {
         let mut frame = self.start_over()?;
         queue!(frame, Print(text), Print("\r\n"))?;
-        self.drawn = 0;
         screen::write_frame(&frame)
     }
 
     fn start_over(&self) -> io::Result<Vec<u8>> {
         let mut frame = Vec::new();
-        if self.drawn > 1 {
-            queue!(frame, cursor::MoveUp(self.drawn - 1))?;
+        let up = rows_above_cursor(&self.drawn, self.cursor, usize::from(Size::now().columns));
+        if up > 0 {
+            queue!(frame, cursor::MoveUp(u16::try_from(up).unwrap_or(u16::MAX)))?;
         }
         queue!(frame, Print("\r"), cross::Clear(cross::ClearType::FromCursorDown))?;
         Ok(frame)
@@ -95,5 +100,28 @@ impl Inline {
             Tone::Faint => Attribute::Dim,
         };
         queue!(frame, SetAttribute(attribute), Print(text), SetAttribute(Attribute::Reset))
+    }
+}
+
+/// How far up the first line starts in a window of `columns`: lines that were wider than it has become take several.
+fn rows_above_cursor(widths: &[usize], cursor: usize, columns: usize) -> usize {
+    let Some((_, before)) = widths.split_last() else { return 0 };
+    let columns = columns.max(1);
+    let above: usize = before.iter().map(|width| width.div_ceil(columns).max(1)).sum();
+    // Behind a full line the cursor stands on its last character.
+    above + cursor.saturating_sub(1) / columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_a_narrower_window_wrapped_are_found_again() {
+        assert_eq!(rows_above_cursor(&[], 0, 40), 0);
+        assert_eq!(rows_above_cursor(&[40, 0, 10], 10, 40), 2);
+        assert_eq!(rows_above_cursor(&[40, 0, 40], 40, 40), 2);
+        assert_eq!(rows_above_cursor(&[90, 10], 10, 40), 3);
+        assert_eq!(rows_above_cursor(&[90], 90, 40), 2);
     }
 }

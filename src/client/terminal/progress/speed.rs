@@ -41,9 +41,9 @@ impl Speed {
         self.rate
     }
 
-    /// How long `bytes` more take at this rate; none when nothing moves.
+    /// How long `bytes` more take at this rate, in whole seconds, rounded up; none when nothing moves.
     pub(super) fn time_for(&self, bytes: u64) -> Option<Duration> {
-        (self.rate >= 1.0).then(|| Duration::from_secs_f64((bytes as f64 / self.rate).min(1e12)))
+        (self.rate >= 1.0).then(|| Duration::from_secs_f64((bytes as f64 / self.rate).ceil().min(1e12)))
     }
 }
 
