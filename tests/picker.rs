@@ -1,4 +1,6 @@
 //! The file picker in a pseudo-terminal: real keys, a real screen.
+// Clippy's exception for tests does not reach the functions that they share.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

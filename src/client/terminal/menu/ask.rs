@@ -82,7 +82,7 @@ pub fn ask_conflict(
     name: &[u8],
     offered: &[ConflictAction],
 ) -> io::Result<Answer<(ConflictAction, Scope)>> {
-    let shown = elide_middle(&escape::harmless(name), usize::from(terminal.columns) / 2, terminal.charset());
+    let shown = elide_middle(&escape::harmless(name), usize::from(Size::now().columns) / 2, terminal.charset());
     let text = format!("{shown} exists and differs");
     let mut options: Vec<String> = offered.iter().map(|action| action.option().to_owned()).collect();
     options.push("capital = for all".to_owned());

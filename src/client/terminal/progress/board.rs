@@ -23,7 +23,8 @@ pub(super) struct Board {
     color: bool,
     active: Vec<Active>,
     expected: (u64, u64),
-    seen: Sums,
+    /// Transfers that were started.
+    seen: u64,
     ended: Sums,
     failed: u64,
     /// Bytes moved by the transfers that ended.
@@ -68,7 +69,7 @@ impl Board {
             color,
             active: Vec::new(),
             expected: (0, 0),
-            seen: Sums::default(),
+            seen: 0,
             ended: Sums::default(),
             failed: 0,
             moved_by_ended: 0,
@@ -84,7 +85,7 @@ impl Board {
 
     pub(super) fn add(&mut self, started: Vec<Arc<Transfer>>) {
         for transfer in started {
-            self.seen.add(transfer.size().unwrap_or(0));
+            self.seen += 1;
             let now = Instant::now();
             self.active.push(Active { transfer, speed: Speed::new(now) });
         }
@@ -157,15 +158,18 @@ impl Board {
     }
 
     fn total(&self, without_row: usize) -> Total {
-        let files = self.expected.0.max(self.seen.files);
+        let files = self.expected.0.max(self.seen);
         Total { files_done: self.ended.files - self.failed, files, failed: self.failed, without_row }
     }
 
+    /// Where nothing was announced, what was started is all there is; its sizes may not be known yet.
     fn standing(&self) -> Standing {
-        let under_way = self.active.iter().map(|active| active.transfer.done());
-        let done = under_way.fold(self.ended.bytes, u64::saturating_add);
-        let all_known = self.expected.1 > 0 || self.active.iter().all(|active| active.transfer.size().is_some());
-        let size = all_known.then_some(self.expected.1.max(self.seen.bytes).max(done));
+        let active = || self.active.iter().map(|active| &active.transfer);
+        let done = active().map(|transfer| transfer.done()).fold(self.ended.bytes, u64::saturating_add);
+        let sizes = active().map(|transfer| transfer.size());
+        let started = sizes.clone().flatten().fold(self.ended.bytes, u64::saturating_add);
+        let all_known = self.expected.1 > 0 || sizes.clone().all(|size| size.is_some());
+        let size = all_known.then_some(self.expected.1.max(started).max(done));
         let left = size.and_then(|size| self.speed.time_for(size - done));
         Standing { done, size, rate: self.speed.rate(), left }
     }
@@ -204,4 +208,59 @@ fn has_ended(transfer: &Arc<Transfer>) -> bool {
 /// The last column stays free: terminals disagree about what happens after a character in it.
 fn usable_columns(size: Size) -> usize {
     usize::from(size.columns).saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board_with(transfers: &[(Option<u64>, u64)]) -> (Board, Vec<Arc<Transfer>>) {
+        let mut board = Board::new(Charset::Unicode, false, Instant::now());
+        let transfers: Vec<_> =
+            transfers.iter().map(|(size, already)| Arc::new(Transfer::new(b"x", *size, *already))).collect();
+        board.add(transfers.clone());
+        (board, transfers)
+    }
+
+    #[test]
+    fn a_size_that_is_learnt_late_counts() {
+        let (mut board, transfers) = board_with(&[(None, 0), (Some(100), 40)]);
+        board.read(Instant::now());
+        assert_eq!((board.standing().done, board.standing().size), (40, None));
+        transfers[0].set_size(900);
+        board.read(Instant::now());
+        assert_eq!((board.standing().done, board.standing().size), (40, Some(1_000)));
+    }
+
+    #[test]
+    fn what_was_there_already_is_done_but_is_no_speed() {
+        let (mut board, _transfers) = board_with(&[(Some(1 << 40), 1 << 39)]);
+        board.read(Instant::now() + Duration::from_secs(1));
+        let standing = board.standing();
+        assert_eq!((standing.done, standing.rate, standing.left), (1 << 39, 0.0, None));
+    }
+
+    #[test]
+    fn a_failed_transfer_leaves_nothing_to_wait_for() {
+        let (mut board, transfers) = board_with(&[(Some(100), 0)]);
+        board.expect(1, 100);
+        transfers[0].add(10);
+        transfers[0].finish(Outcome::Failed("gone".to_owned()));
+        board.read(Instant::now());
+        assert_eq!((board.standing().done, board.standing().size), (100, Some(100)));
+        assert_eq!((board.total(0).files_done, board.total(0).failed), (0, 1));
+    }
+
+    #[test]
+    fn colour_is_added_to_the_sign_and_never_replaces_it() {
+        let line = |color: bool| {
+            let (mut board, transfers) = board_with(&[(Some(1), 0)]);
+            board.color = color;
+            transfers[0].finish(Outcome::Failed("gone".to_owned()));
+            board.read(Instant::now());
+            board.last_lines(Size { columns: 40, rows: 10 }, Instant::now())
+        };
+        assert_eq!(line(false), [" ✗ x  gone"]);
+        assert_eq!(line(true), [" \x1b[31m✗\x1b[0m x  gone"]);
+    }
 }

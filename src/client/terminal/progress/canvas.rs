@@ -168,3 +168,43 @@ impl TermLike for Canvas {
         lock(&self.0).show()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use super::*;
+
+    static COLUMNS: AtomicU16 = AtomicU16::new(100);
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn rows_that_a_narrower_window_wrapped_are_drawn_over() {
+        let written = Written::default();
+        let size = || Size { columns: COLUMNS.load(Ordering::Relaxed), rows: 10 };
+        let mut frame = Frame::new(Box::new(written.clone()), size);
+        let mut draw = |rows: &[&str], columns: u16| {
+            COLUMNS.store(columns, Ordering::Relaxed);
+            frame.rows = rows.iter().map(|row| (*row).to_owned()).collect();
+            frame.show().unwrap();
+            String::from_utf8(std::mem::take(&mut *lock(&written.0))).unwrap()
+        };
+        let wide = "x".repeat(90);
+        assert_eq!(draw(&[&wide, "total"], 100), format!("\r{wide}\x1b[K\r\ntotal\x1b[K\r\n\x1b[J"));
+        assert_eq!(draw(&["x", "total"], 40), "\r\x1b[4Ax\x1b[K\r\ntotal\x1b[K\r\n\x1b[J");
+        assert_eq!(draw(&[], 40), "\r\x1b[2A\x1b[J");
+    }
+}
