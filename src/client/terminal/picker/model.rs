@@ -408,6 +408,11 @@ mod tests {
         assert_eq!((model.marks().count(), model.hidden()), (8, 0));
         press(&mut model, &[Key::MarkVisible]);
         assert_eq!(model.marks().count(), 0);
+        press(&mut model, &[Key::ClearFilter]);
+        // Lists the folder of thumbs, and nothing of what is in it.
+        write(&mut model, "^thumbs !jpg");
+        press(&mut model, &[Key::MarkVisible]);
+        assert_eq!((model.rows().len(), model.marks().count()), (1, 0));
         press(&mut model, &[Key::ClearFilter, Key::MarkVisible]);
         assert_eq!(model.marks().count(), PATHS.len());
     }
