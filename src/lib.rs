@@ -16,10 +16,12 @@
 //! | [`store`] | the host directory |
 //! | [`logging`] | the two logs |
 //! | [`server`] | sessions and commands |
+//! | [`client`] | typed calls, download and upload strategies, commands and the menu |
 //!
 //! `docs/ARCHITECTURE.md` tells the life of a GET and of a PUT; `docs/PROTOCOL.md` is the wire.
 #![deny(clippy::all)]
 
+pub mod client;
 pub mod conflict;
 pub mod connection;
 pub mod error;

@@ -9,6 +9,6 @@ mod receive;
 mod send;
 
 pub use digest::{digest_bytes, digest_file, finish, hash_range};
-pub use progress::Progress;
+pub use progress::{Counter, Progress};
 pub use receive::{Received, Sink, discard, receive};
 pub use send::{read_exactly, send_range};

@@ -3,7 +3,7 @@
 //! One thread receives and stores; for all but small files a second one hashes. They hand [`BUFFERS`] buffers of [`BUFFER`]
 //! bytes to and fro, so a transfer takes 1 MiB of memory however large the file is.
 
-use super::{Progress, finish};
+use super::{Counter, finish};
 use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
 use crate::staged::Staged;
@@ -69,7 +69,7 @@ pub fn receive(
     hasher: blake3::Hasher,
     expected: u64,
     limit: u64,
-    progress: &Progress,
+    progress: &dyn Counter,
 ) -> Result<Received> {
     let mut hashing = if expected <= HASH_INLINE { Hashing::inline(hasher) } else { Hashing::threaded(hasher)? };
     let mut buffer = hashing.first_buffer(expected);

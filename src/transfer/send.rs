@@ -1,6 +1,6 @@
 //! A file's bytes on their way out: from the page cache to the socket, without a copy through this process.
 
-use super::Progress;
+use super::Counter;
 use crate::connection::{Connection, Sent};
 use crate::error::Result;
 use crate::wire::MAX_DATA;
@@ -19,7 +19,7 @@ pub fn send_range(
     file: &File,
     offset: u64,
     length: u64,
-    progress: &Progress,
+    progress: &dyn Counter,
 ) -> Result<Sent> {
     let mut done = 0;
     while done < length {
