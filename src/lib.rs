@@ -1,5 +1,35 @@
 //! hostdir: one directory, one port, two programs.
+//!
+//! This file is the map of the crate and has no logic. Imports point down this list only; `server` and `client` never
+//! import each other.
+//!
+//! | Module | Owns |
+//! |---|---|
+//! | [`escape`] | names from the other side, made harmless |
+//! | [`wire`] | the protocol, purely: frames, messages, remote paths |
+//! | [`error`] | the error type, and the one table from error to wire code |
+//! | [`connection`] | a framed stream over a socket: buffering and deadlines |
+//! | [`root`] | a directory that nothing escapes from |
+//! | [`staged`] | a partial file that becomes visible in one step |
+//! | [`conflict`] | a name that is taken |
+//! | [`transfer`] | bytes between a file and a connection |
+//! | [`store`] | the host directory |
+//! | [`logging`] | the two logs |
+//! | [`server`] | sessions and commands |
+//! | [`client`] | typed calls, download and upload strategies, commands and the menu |
+//!
+//! `docs/ARCHITECTURE.md` tells the life of a GET and of a PUT; `docs/PROTOCOL.md` is the wire.
 #![deny(clippy::all)]
 
+pub mod client;
+pub mod conflict;
+pub mod connection;
+pub mod error;
 pub mod escape;
+pub mod logging;
+pub mod root;
+pub mod server;
+pub mod staged;
+pub mod store;
+pub mod transfer;
 pub mod wire;

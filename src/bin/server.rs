@@ -1,3 +1,217 @@
-//! The `server` program.
+//! `server`: hosts a directory. Arguments become a configuration, the library does the rest, its end becomes an exit code.
 
-fn main() {}
+use bytesize::ByteSize;
+use clap::Parser;
+use hostdir::connection::Deadlines;
+use hostdir::error::Error;
+use hostdir::logging;
+use hostdir::server::{self, Console, Drained, Stop};
+use hostdir::store::{self, Store, Sweep};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+use std::io::{Write, stderr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Host a directory on the local network: verified, resumable downloads and uploads on one port.
+///
+/// Without a flag it serves ./host_dir on port 9000 of every address, IPv4 and IPv6. Uploads add files; they never replace
+/// any unless --allow-overwrite says so. Ctrl-C stops: running transfers are waited for, a second Ctrl-C cuts them.
+///
+/// Exit codes: 0 stopped, all transfers done; 1 transfers were cut; 2 usage; 3 this machine (port, directory, disk).
+#[derive(Debug, Parser)]
+#[command(name = "server", version, max_term_width = 100)]
+struct Arguments {
+    /// Address to listen on [default: every address, IPv4 and IPv6]
+    #[arg(short, long, value_name = "IP", env = "HOSTDIR_SERVER_IP")]
+    ip: Option<IpAddr>,
+
+    /// Port to listen on; 0 lets the system choose
+    #[arg(short, long, default_value_t = 9000, env = "HOSTDIR_SERVER_PORT")]
+    port: u16,
+
+    /// The directory to host; made if it is missing
+    #[arg(short, long, value_name = "DIR", default_value = "./host_dir", env = "HOSTDIR_SERVER_DIR")]
+    dir: PathBuf,
+
+    /// Where server.log and transfers.log go; made if it is missing
+    #[arg(long, value_name = "DIR", default_value = "./logs", env = "HOSTDIR_SERVER_LOG_DIR")]
+    log_dir: PathBuf,
+
+    /// The least serious events in server.log: error, warn, info or debug
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "HOSTDIR_SERVER_LOG_LEVEL")]
+    log_level: log::LevelFilter,
+
+    /// Take no uploads
+    #[arg(long, env = "HOSTDIR_SERVER_READ_ONLY")]
+    read_only: bool,
+
+    /// Let uploads replace files where the sender asks for it
+    #[arg(long, conflicts_with = "read_only", env = "HOSTDIR_SERVER_ALLOW_OVERWRITE")]
+    allow_overwrite: bool,
+
+    /// Connections at once, each with a thread; one address can have seven eighths of them
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=10_900), env = "HOSTDIR_SERVER_MAX_CONNECTIONS")]
+    max_connections: u32,
+
+    /// Largest file to take, such as 4GiB [default: no limit]
+    #[arg(long, value_name = "SIZE", env = "HOSTDIR_SERVER_MAX_FILE_SIZE")]
+    max_file_size: Option<ByteSize>,
+
+    /// Disk space that uploads leave free [default: 1 GiB or 1 % of the disk, whichever is less]
+    #[arg(long, value_name = "SIZE", env = "HOSTDIR_SERVER_MIN_FREE_SPACE")]
+    min_free_space: Option<ByteSize>,
+
+    /// The name that clients are shown [default: the name of this machine]
+    #[arg(long, value_name = "NAME", env = "HOSTDIR_SERVER_NAME")]
+    name: Option<String>,
+}
+
+/// What a program that is told to stop waits for running transfers.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How long the banner waits for the host directory to be counted.
+const COUNTING: Duration = Duration::from_millis(500);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(Drained::Whole) => ExitCode::SUCCESS,
+        Ok(Drained::Cut) => ExitCode::from(1),
+        Err(error) => {
+            // Standard error may be closed; there is nobody else to tell.
+            let _ = writeln!(stderr(), "server: {error}");
+            ExitCode::from(if matches!(error, Error::Refused { .. }) { 2 } else { 3 })
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Drained, Error> {
+    let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
+    make_directory(&arguments.dir, &console)?;
+    make_directory(&arguments.log_dir, &console)?;
+    let log = start_logging(arguments)?;
+    raise_descriptor_limit();
+    let listeners = server::bind(arguments.ip, arguments.port)?;
+    let store = Store::open(store_config(arguments))?;
+    server::sweep(&store, Sweep::Start);
+    let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
+    let log = watch_signals(&stop, log).map_err(|error| Error::local("watch", "signals", error))?;
+    announce(arguments, &listeners, &console);
+    let config = server::Config {
+        name: arguments.name.clone().unwrap_or_else(machine_name),
+        max_connections: arguments.max_connections as usize,
+        deadlines: Deadlines::SERVER,
+        drain: DRAIN,
+    };
+    let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
+    log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
+    console.flush();
+    log.flush();
+    Ok(drained)
+}
+
+fn store_config(arguments: &Arguments) -> store::Config {
+    store::Config {
+        directory: arguments.dir.clone(),
+        read_only: arguments.read_only,
+        overwrite: arguments.allow_overwrite,
+        max_file_size: arguments.max_file_size.map(|size| size.as_u64()),
+        min_free_space: arguments.min_free_space.map(|size| size.as_u64()),
+    }
+}
+
+fn make_directory(directory: &Path, console: &Console) -> Result<(), Error> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(directory)
+        .map_err(|error| Error::local("make the directory", directory.display(), error))?;
+    console.say(&format!("Made {}", directory.display()));
+    Ok(())
+}
+
+fn start_logging(arguments: &Arguments) -> Result<logging::Handle, Error> {
+    let config = logging::Config { level: arguments.log_level, ..logging::Config::new(&arguments.log_dir) };
+    logging::start(config, None)
+        .map_err(|error| Error::local("log to", arguments.log_dir.display(), std::io::Error::other(error)))
+}
+
+/// A connection and a file in work take a descriptor each; the usual limit of 1,024 is only a default.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        log::warn!(event = "limits", cause:% = error; "the limit of open files stays as it was");
+    }
+}
+
+/// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew. SIGXFSZ is caught, so that a file beyond the limit of
+/// this process is a failed write and not its end.
+fn watch_signals(stop: &Stop, log: logging::Handle) -> std::io::Result<Arc<logging::Handle>> {
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let log = Arc::new(log);
+    let (stop, reopened) = (stop.clone(), Arc::clone(&log));
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if signal == SIGHUP { reopened.reopen() } else { stop.ask() }
+        }
+    })?;
+    Ok(log)
+}
+
+fn announce(arguments: &Arguments, listeners: &[TcpListener], console: &Console) {
+    let addresses = server::addresses(listeners);
+    let policy = match (arguments.read_only, arguments.allow_overwrite) {
+        (true, _) => "read-only",
+        (_, true) => "uploads may replace files",
+        _ => "uploads add, never replace",
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let contents = count(&arguments.dir);
+    console.say(&format!("hostdir {version} · serving {} ({contents}) · {policy}", arguments.dir.display()));
+    if let Some(first) = addresses.first() {
+        console.say(&format!(" Clients:   client{}", client_flags(*first)));
+    }
+    let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    console.say(&format!(" Listening: {}", all.join(", ")));
+    console.say(&format!(" Logs:      {}", arguments.log_dir.display()));
+    if addresses.iter().any(|address| !address.ip().is_loopback()) {
+        let rights = if arguments.read_only { "read files" } else { "read and add files (or not add: --read-only)" };
+        console.say(&format!(" Anyone on this network can {rights}"));
+    }
+    log::info!(event = "start", version, dir:% = arguments.dir.display(), policy, listening:% = all.join(","); "");
+}
+
+/// How a client is pointed at an address; what it assumes by itself is left out.
+fn client_flags(address: SocketAddr) -> String {
+    let ip =
+        if address.ip().is_loopback() && address.is_ipv4() { String::new() } else { format!(" --ip {}", address.ip()) };
+    let port = if address.port() == 9000 { String::new() } else { format!(" --port {}", address.port()) };
+    ip + &port
+}
+
+/// What the host directory holds; counted on the side, because a large one takes longer than anybody wants to wait.
+fn count(directory: &Path) -> String {
+    let (send, counted) = std::sync::mpsc::channel();
+    let directory = directory.to_owned();
+    let counting = std::thread::Builder::new().name("count".into()).spawn(move || {
+        let totals = hostdir::root::Root::open(&directory).and_then(|root| store::totals(&root));
+        // Nobody listens any more if it took too long.
+        let _ = send.send(totals);
+    });
+    match (counting, counted.recv_timeout(COUNTING)) {
+        (Ok(_), Ok(Ok((files, bytes)))) => format!("{files} files, {}", ByteSize(bytes).display().iec()),
+        (Ok(_), Err(_)) => "many files".into(),
+        _ => "not countable".into(),
+    }
+}
+
+fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

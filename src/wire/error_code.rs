@@ -75,7 +75,15 @@ impl ErrorCode {
     /// Whether the session ends with this error.
     #[must_use]
     pub fn ends_session(self) -> bool {
-        matches!(self, Self::Protocol | Self::UnsupportedVersion | Self::Busy | Self::Timeout | Self::ShuttingDown)
+        matches!(
+            self,
+            Self::Protocol
+                | Self::UnsupportedVersion
+                | Self::Busy
+                | Self::Timeout
+                | Self::ShuttingDown
+                | Self::Superseded
+        )
     }
 }
 

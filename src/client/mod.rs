@@ -1,0 +1,3 @@
+//! The client's side of hostdir.
+
+pub mod terminal;

@@ -1,0 +1,228 @@
+//! Progress of transfers: bars on a terminal, a plain line now and then elsewhere.
+//!
+//! Owns the one thread that draws. Those who move bytes only bump atomics in their [`Transfer`]; the thread reads them
+//! ten times a second, so that drawing costs a fast transfer nothing and a slow terminal stops no worker. Knows nothing
+//! of connections or files.
+
+mod board;
+mod canvas;
+mod row;
+mod scroll;
+mod speed;
+mod transfer;
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::capability::{Size, Terminal};
+use board::Board;
+use canvas::Bars;
+pub use transfer::{Outcome, Transfer};
+
+/// Between two drawings of the bars.
+const FRAME: Duration = Duration::from_millis(100);
+/// Between two plain lines.
+const LINE: Duration = Duration::from_secs(10);
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Display {
+    /// Bars that are redrawn in place.
+    Bars,
+    /// One plain line every ten seconds.
+    Lines,
+    /// Nothing.
+    Quiet,
+}
+
+impl Display {
+    /// Bars where they can be drawn and seen, else lines.
+    #[must_use]
+    pub fn suited_to(terminal: &Terminal) -> Self {
+        if terminal.stderr && !terminal.dumb { Self::Bars } else { Self::Lines }
+    }
+}
+
+/// The progress of any number of transfers. Share it by reference or in an `Arc`; it stops drawing when it is dropped.
+#[derive(Debug)]
+pub struct Progress {
+    display: Display,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Progress {
+    /// Starts the drawing thread, except for [`Display::Quiet`]. Where no thread can be had, nothing is drawn.
+    #[must_use]
+    pub fn new(terminal: &Terminal, display: Display) -> Self {
+        Self::drawing_on(terminal, display, Box::new(io::stderr()), Size::now)
+    }
+
+    /// Says what is to be done in all, for the TOTAL row. Until then, what was started counts. Files that have not
+    /// been started may be added at any time.
+    pub fn expect(&self, files: u64, bytes: u64) {
+        self.shared.expected_files.store(files, Ordering::Relaxed);
+        self.shared.expected_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// A transfer begins: of `size` bytes, where that is known, `already` of which are there from an earlier attempt.
+    #[must_use]
+    pub fn start(&self, name: &[u8], size: Option<u64>, already: u64) -> Arc<Transfer> {
+        let transfer = Arc::new(Transfer::new(name, size, already));
+        if self.display != Display::Quiet {
+            lock(&self.shared.started).push(Arc::clone(&transfer));
+        }
+        transfer
+    }
+
+    /// Prints a line above the bars. Say only what is harmless to a terminal. Prints nothing when quiet.
+    pub fn println(&self, line: &str) {
+        let mut drawing = lock(&self.shared.drawing);
+        match drawing.surface {
+            Surface::Bars(ref mut bars) => bars.print_above(line),
+            Surface::Lines(ref mut output) => write_line(output, line),
+            Surface::None => {}
+        }
+    }
+
+    /// Takes the bars away, does `work`, such as asking a question, and draws them again. The transfers go on
+    /// meanwhile. `work` must not call `println`, `suspend` or `finish` of the same progress: it would wait for itself.
+    pub fn suspend<T>(&self, work: impl FnOnce() -> T) -> T {
+        let mut drawing = lock(&self.shared.drawing);
+        match drawing.surface {
+            Surface::Bars(ref mut bars) => bars.suspend(work),
+            _ => work(),
+        }
+    }
+
+    /// Draws what is left to draw, takes the bars away and ends the thread. Later transfers are not shown.
+    pub fn finish(&self) {
+        *lock(&self.shared.stopped) = true;
+        self.shared.wake.notify_all();
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            // A panic in it was reported by the hook; there is nothing to add.
+            let _ = thread.join();
+        }
+    }
+
+    fn drawing_on(terminal: &Terminal, display: Display, output: Box<dyn Write + Send>, size: fn() -> Size) -> Self {
+        let surface = match display {
+            Display::Bars => Surface::Bars(Bars::new(output, size)),
+            Display::Lines => Surface::Lines(output),
+            Display::Quiet => Surface::None,
+        };
+        let board = Board::new(terminal.charset(), terminal.color, Instant::now());
+        let shared = Arc::new(Shared {
+            started: Mutex::default(),
+            expected_files: AtomicU64::new(0),
+            expected_bytes: AtomicU64::new(0),
+            stopped: Mutex::new(false),
+            wake: Condvar::new(),
+            drawing: Mutex::new(Drawing { board, surface }),
+        });
+        let thread = match display {
+            Display::Quiet => None,
+            Display::Bars => spawn(&shared, FRAME),
+            Display::Lines => spawn(&shared, LINE),
+        };
+        Self { display, shared, thread: Mutex::new(thread) }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// What the workers, the drawing thread and the owner see.
+#[derive(Debug)]
+struct Shared {
+    /// Transfers that the board has not seen yet. Held for a push or a swap, never while drawing.
+    started: Mutex<Vec<Arc<Transfer>>>,
+    expected_files: AtomicU64,
+    expected_bytes: AtomicU64,
+    stopped: Mutex<bool>,
+    wake: Condvar,
+    /// Held while drawing or suspended. No worker takes it.
+    drawing: Mutex<Drawing>,
+}
+
+impl Shared {
+    /// Waits until it is time to draw; true when it is for the last time.
+    fn wait(&self, pause: Duration) -> bool {
+        let stopped = lock(&self.stopped);
+        let waited = self.wake.wait_timeout_while(stopped, pause, |stopped| !*stopped);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn draw(&self, last: Last) {
+        let mut drawing = lock(&self.drawing);
+        let Drawing { board, surface } = &mut *drawing;
+        board.add(std::mem::take(&mut *lock(&self.started)));
+        board.expect(self.expected_files.load(Ordering::Relaxed), self.expected_bytes.load(Ordering::Relaxed));
+        board.read(Instant::now());
+        match (surface, last) {
+            (Surface::Bars(bars), Last::No) => bars.draw(board),
+            (Surface::Bars(bars), Last::Yes) => bars.close(board),
+            (Surface::Lines(output), Last::No) => write_line(output, &board.plain_line()),
+            (Surface::Lines(_), Last::Yes) | (Surface::None, _) => {}
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Yes,
+    No,
+}
+
+#[derive(Debug)]
+struct Drawing {
+    board: Board,
+    surface: Surface,
+}
+
+enum Surface {
+    Bars(Bars),
+    Lines(Box<dyn Write + Send>),
+    None,
+}
+
+impl std::fmt::Debug for Surface {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Bars(_) => "Bars",
+            Self::Lines(_) => "Lines",
+            Self::None => "None",
+        })
+    }
+}
+
+fn spawn(shared: &Arc<Shared>, pause: Duration) -> Option<JoinHandle<()>> {
+    let shared = Arc::clone(shared);
+    let draw = move || {
+        while !shared.wait(pause) {
+            shared.draw(Last::No);
+        }
+        shared.draw(Last::Yes);
+    };
+    std::thread::Builder::new().name("progress".to_owned()).spawn(draw).ok()
+}
+
+fn write_line(output: &mut Box<dyn Write + Send>, line: &str) {
+    // Progress that cannot be shown is no reason to stop a transfer.
+    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+}
+
+/// What is behind these locks is valid after every statement, so a panic elsewhere is no reason to stop.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

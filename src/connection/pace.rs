@@ -1,0 +1,87 @@
+//! Deadlines: absolute times, so that a peer that drips bytes cannot push them ahead of itself.
+
+use std::time::{Duration, Instant};
+
+/// How long a peer may take, by what is waited for (PROTOCOL.md, section 12).
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// From the connection's start to a whole HELLO.
+    pub greeting: Duration,
+    /// Between requests, or for the next answer.
+    pub idle: Duration,
+    /// From the first byte of a control frame to its last.
+    pub frame: Duration,
+    /// The window in which `minimum` bytes of a transfer must move.
+    pub window: Duration,
+    /// Bytes that must move in every window.
+    pub minimum: u64,
+}
+
+impl Deadlines {
+    /// What a server grants its clients.
+    pub const SERVER: Self = Self {
+        greeting: Duration::from_secs(10),
+        idle: Duration::from_secs(300),
+        frame: Duration::from_secs(10),
+        window: Duration::from_secs(30),
+        minimum: 32 * 1024,
+    };
+
+    /// What a client grants a server that may be silent for `silence` at most.
+    #[must_use]
+    pub fn client(silence: Duration) -> Self {
+        Self { greeting: silence, idle: silence, frame: silence, window: silence, minimum: 1 }
+    }
+}
+
+/// Holds a transfer to its minimum rate: `minimum` bytes in every `window`.
+#[derive(Debug)]
+pub(super) struct Pace {
+    window: Duration,
+    minimum: u64,
+    until: Instant,
+    moved: u64,
+}
+
+impl Pace {
+    pub(super) fn new(deadlines: &Deadlines, now: Instant) -> Self {
+        Self { window: deadlines.window, minimum: deadlines.minimum, until: now + deadlines.window, moved: 0 }
+    }
+
+    /// When the current window ends.
+    pub(super) fn deadline(&self) -> Instant {
+        self.until
+    }
+
+    /// Notes that bytes moved; enough of them open a new window.
+    pub(super) fn moved(&mut self, bytes: usize, now: Instant) {
+        self.moved = self.moved.saturating_add(bytes as u64);
+        if self.moved >= self.minimum {
+            self.restart(now);
+        }
+    }
+
+    /// Opens a new window, for instance because this side made the peer wait.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.moved = 0;
+        self.until = now + self.window;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drip_does_not_move_the_deadline_but_enough_bytes_do() {
+        let start = Instant::now();
+        let mut pace = Pace::new(&Deadlines::SERVER, start);
+        let first = pace.deadline();
+        for second in 1..30 {
+            pace.moved(1, start + Duration::from_secs(second));
+        }
+        assert_eq!(pace.deadline(), first);
+        pace.moved(32 * 1024, start + Duration::from_secs(29));
+        assert_eq!(pace.deadline(), start + Duration::from_secs(59));
+    }
+}

@@ -1,0 +1,133 @@
+//! Bytes over a socket: non-blocking calls, and waits with absolute deadlines.
+//!
+//! The standard library's read and write timeouts begin anew with every call, so a peer that sends a byte now and then
+//! never meets them. Here a call is tried first, and only if it would block is the socket waited for with `poll`, until a
+//! fixed time.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use std::fs::File;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Whether more bytes follow at once, so that the kernel need not send what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum More {
+    Follows,
+    Nothing,
+}
+
+/// A plain TCP socket, shared so that another thread can end it.
+#[derive(Debug)]
+pub(super) struct Transport {
+    socket: Arc<TcpStream>,
+}
+
+/// The means to end a connection from another thread.
+#[derive(Debug, Clone)]
+pub struct Interrupt {
+    socket: Arc<TcpStream>,
+}
+
+impl Interrupt {
+    /// Makes the connection's reader see the end of the stream; what was not sent yet can still be sent.
+    pub fn stop_reading(&self) {
+        // Fails only if the peer is gone already, which is the same end.
+        let _ = self.socket.shutdown(Shutdown::Read);
+    }
+
+    /// Ends the connection at once, both ways.
+    pub fn cut(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Transport {
+    pub(super) fn new(socket: TcpStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        socket.set_nodelay(true)?;
+        Ok(Self { socket: Arc::new(socket) })
+    }
+
+    pub(super) fn interrupt(&self) -> Interrupt {
+        Interrupt { socket: Arc::clone(&self.socket) }
+    }
+
+    /// Reads some bytes; 0 at the end of the stream.
+    pub(super) fn read(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        self.retry(PollFlags::IN, deadline, |socket| {
+            recv(socket, &mut *buffer, RecvFlags::empty()).map(|(count, _)| count)
+        })
+    }
+
+    /// Writes some bytes, at least one.
+    pub(super) fn write(&self, bytes: &[u8], more: More, deadline: Instant) -> io::Result<usize> {
+        let flags = match more {
+            More::Follows => SendFlags::NOSIGNAL | SendFlags::MORE,
+            More::Nothing => SendFlags::NOSIGNAL,
+        };
+        self.retry(PollFlags::OUT, deadline, |socket| send(socket, bytes, flags))
+    }
+
+    /// Sends some bytes of a file from the page cache; 0 if the file ends at `offset`.
+    pub(super) fn send_file(&self, file: &File, offset: u64, count: usize, deadline: Instant) -> io::Result<usize> {
+        let mut position = offset;
+        self.retry(PollFlags::OUT, deadline, |socket| sendfile(socket, file, Some(&mut position), count))
+    }
+
+    /// Waits until there is something to read, or the end of the stream.
+    pub(super) fn wait_readable(&self, deadline: Instant) -> io::Result<()> {
+        self.wait(PollFlags::IN, deadline)
+    }
+
+    /// Whether a read would return at once.
+    pub(super) fn is_readable(&self) -> bool {
+        self.wait(PollFlags::IN, Instant::now()).is_ok()
+    }
+
+    /// Tells the peer that nothing more will come; reading goes on.
+    pub(super) fn finish_writing(&self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    fn retry<T>(
+        &self,
+        events: PollFlags,
+        deadline: Instant,
+        mut call: impl FnMut(&TcpStream) -> rustix::io::Result<T>,
+    ) -> io::Result<T> {
+        loop {
+            match call(&self.socket) {
+                Err(Errno::AGAIN) => self.wait(events, deadline)?,
+                Err(Errno::INTR) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    fn wait(&self, events: PollFlags, deadline: Instant) -> io::Result<()> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut descriptors = [PollFd::from_borrowed_fd(self.socket.as_fd(), events)];
+            match poll(&mut descriptors, Some(&timespec(left))) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Err(Errno::INTR) => {}
+                result => return result.map(|_| ()).map_err(Into::into),
+            }
+        }
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    // Rounded up by a microsecond, so that a wait never ends just before its deadline and spins.
+    let duration = if duration.is_zero() { duration } else { duration + Duration::from_micros(1) };
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}

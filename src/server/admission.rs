@@ -1,0 +1,202 @@
+//! Who is connected, and how many may be.
+//!
+//! Owns the caps (all connections; those of one address) and the means to reach a running session: to show it, to wake
+//! it, to cut it.
+
+use crate::connection::Interrupt;
+use crate::error::{Error, Result};
+use crate::transfer::Progress;
+use crate::wire::ErrorCode;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The sessions that are running.
+#[derive(Debug)]
+pub(super) struct Registry {
+    limit: usize,
+    limit_of_an_address: usize,
+    sessions: Mutex<Sessions>,
+    left: Condvar,
+    next: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    live: HashMap<u64, Arc<Live>>,
+    of_an_address: HashMap<IpAddr, usize>,
+    draining: bool,
+}
+
+/// A running session, as others see it.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) peer: SocketAddr,
+    since: Instant,
+    interrupt: Mutex<Option<Interrupt>>,
+    transfer: Mutex<Option<Running>>,
+}
+
+/// The transfer that a session is at.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    pub(super) direction: Direction,
+    pub(super) left: Option<u64>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) since: Instant,
+}
+
+/// Which way a file goes, as the client names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Download,
+    Upload,
+}
+
+/// A place among the sessions; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    key: u64,
+    live: Arc<Live>,
+}
+
+impl Registry {
+    /// Room for `limit` sessions, of which one address can have seven eighths: the others always find a place.
+    pub(super) fn new(limit: usize) -> Self {
+        let limit_of_an_address = (limit - limit / 8).max(1);
+        Self { limit, limit_of_an_address, sessions: Mutex::default(), left: Condvar::new(), next: AtomicU64::new(0) }
+    }
+
+    /// Takes a place for a new connection.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Busy`], which names the limit and its value; [`ErrorCode::ShuttingDown`].
+    pub(super) fn admit(&self, peer: SocketAddr) -> Result<Admitted> {
+        let mut sessions = self.lock();
+        if sessions.draining {
+            return Err(Error::refused(ErrorCode::ShuttingDown, "the server is stopping"));
+        }
+        if sessions.live.len() >= self.limit {
+            return Err(busy("connections", self.limit));
+        }
+        let count = sessions.of_an_address.entry(peer.ip()).or_default();
+        if *count >= self.limit_of_an_address {
+            return Err(busy("connections of one address", self.limit_of_an_address));
+        }
+        *count += 1;
+        let key = self.next.fetch_add(1, Ordering::Relaxed);
+        let live =
+            Arc::new(Live { peer, since: Instant::now(), interrupt: Mutex::default(), transfer: Mutex::default() });
+        sessions.live.insert(key, Arc::clone(&live));
+        Ok(Admitted { key, live })
+    }
+
+    /// Gives a place back.
+    pub(super) fn release(&self, admitted: &Admitted) {
+        let mut sessions = self.lock();
+        sessions.live.remove(&admitted.key);
+        let ip = admitted.live.peer.ip();
+        if let Some(count) = sessions.of_an_address.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                sessions.of_an_address.remove(&ip);
+            }
+        }
+        self.left.notify_all();
+    }
+
+    /// The running sessions.
+    pub(super) fn sessions(&self) -> Vec<Arc<Live>> {
+        self.lock().live.values().cloned().collect()
+    }
+
+    /// How many sessions are running.
+    pub(super) fn count(&self) -> usize {
+        self.lock().live.len()
+    }
+
+    /// No new sessions from here on.
+    pub(super) fn start_draining(&self) {
+        self.lock().draining = true;
+    }
+
+    /// Whether the server is stopping.
+    pub(super) fn is_draining(&self) -> bool {
+        self.lock().draining
+    }
+
+    /// Waits until no session is left, for `patience` at most; whether that came to be.
+    pub(super) fn wait_until_empty(&self, patience: Duration) -> bool {
+        let sessions = self.lock();
+        let (sessions, _) = self
+            .left
+            .wait_timeout_while(sessions, patience, |sessions| !sessions.live.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        sessions.live.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admitted {
+    pub(super) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+}
+
+impl Live {
+    /// Milliseconds since the connection came.
+    pub(super) fn age_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn set_interrupt(&self, interrupt: Interrupt) {
+        *lock(&self.interrupt) = Some(interrupt);
+    }
+
+    pub(super) fn with_interrupt(&self, act: impl FnOnce(&Interrupt)) {
+        if let Some(interrupt) = lock(&self.interrupt).as_ref() {
+            act(interrupt);
+        }
+    }
+
+    pub(super) fn transfer(&self) -> Option<Running> {
+        lock(&self.transfer).clone()
+    }
+
+    pub(super) fn set_transfer(&self, running: Option<Running>) {
+        *lock(&self.transfer) = running;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn busy(what: &str, limit: usize) -> Error {
+    Error::refused(ErrorCode::Busy, format!("the server has its limit of {limit} {what}; try again later"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caps_are_told_with_their_value_and_places_come_back() {
+        let registry = Registry::new(8);
+        let one: SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let other: SocketAddr = "192.0.2.2:1".parse().unwrap();
+        let mut places: Vec<_> = (0..7).map(|_| registry.admit(one).unwrap()).collect();
+        assert!(registry.admit(one).unwrap_err().to_string().contains("limit of 7"));
+        places.push(registry.admit(other).unwrap());
+        assert!(registry.admit(other).unwrap_err().to_string().contains("limit of 8"));
+        registry.release(&places[0]);
+        registry.admit(other).unwrap();
+        registry.start_draining();
+        assert_eq!(registry.admit(one).unwrap_err().code(), ErrorCode::ShuttingDown);
+    }
+}

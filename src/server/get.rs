@@ -1,0 +1,159 @@
+//! GET (PROTOCOL.md, section 7).
+
+use super::admission::{Direction, Running};
+use super::record::{Record, Status};
+use super::session::{Session, wait_frame};
+use crate::connection::Sent;
+use crate::error::{Error, Result};
+use crate::root::{FileState, OpenFile};
+use crate::store::PATIENCE;
+use crate::transfer::{Progress, digest_bytes, read_exactly, send_range};
+use crate::wire::{Digest, End, ErrorCode, FileHeader, Get, RemotePath, Reply};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Up to this many bytes a file is read, hashed and sent in one go: that costs less than remembering anything about it.
+const SMALL: u64 = 64 * 1024;
+
+/// The part of a file that a GET is answered with.
+struct Part {
+    open: OpenFile,
+    offset: u64,
+    length: u64,
+    wants_digest: bool,
+}
+
+/// Answers GET: FILE, DATA, END.
+pub(super) fn answer(session: &mut Session<'_>, get: &Get) -> Result<()> {
+    let (path, part) = match find(session, get) {
+        Ok(found) => found,
+        Err(error) => return Err(session.refuse(Direction::Download, &get.path, error)),
+    };
+    let mut record = session.record(Direction::Download, path.to_string(), Some(part.open.state.size));
+    record.offset = part.offset;
+    session.settle()?;
+    let result = if part.offset == 0 && part.length == part.open.state.size && part.length <= SMALL {
+        send_small(session, &part, &mut record)
+    } else {
+        send_large(session, &part, &mut record)
+    };
+    session.live.set_transfer(None);
+    match result {
+        // A GET for no bytes of a file that has some only asks about it.
+        Ok(()) if part.length == 0 && part.open.state.size != 0 => {}
+        Ok(()) => session.unconfirmed.add(record, session.shared),
+        Err(error) => {
+            record.fail(session.shared, Status::of(&error), &error);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn find(session: &Session<'_>, get: &Get) -> Result<(RemotePath, Part)> {
+    let path = RemotePath::parse(&get.path)?;
+    let open = session.shared.store.open_file(&path)?;
+    if get.version.as_ref().is_some_and(|version| *version != open.state.version) {
+        return Err(changed());
+    }
+    if get.offset > open.state.size {
+        let size = open.state.size;
+        return Err(Error::refused(ErrorCode::OutOfRange, format!("the file has only {size} bytes")));
+    }
+    let left = open.state.size - get.offset;
+    let length = get.length.unwrap_or(left).min(left);
+    Ok((path, Part { open, offset: get.offset, length, wants_digest: get.digest != Some(false) }))
+}
+
+/// A small whole file: read first, so that FILE already tells the truth about it.
+fn send_small(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Result<()> {
+    let size = usize::try_from(part.length).unwrap_or(0);
+    let bytes = read_exactly(&part.open.file, 0, size).map_err(|error| Error::local("read", &record.path, error))?;
+    if bytes.len() != size {
+        return Err(changed());
+    }
+    check_unchanged(part, record)?;
+    session.connection.send_reply(&header(part, record))?;
+    session.connection.send_data(&bytes)?;
+    record.bytes = part.length;
+    let digest = part.wants_digest.then(|| digest_bytes(&bytes));
+    session.connection.send_reply(&Reply::End(End { digest }))
+}
+
+fn send_large(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Result<()> {
+    let progress = Arc::new(Progress::default());
+    session.show(Running {
+        direction: Direction::Download,
+        left: Some(part.length),
+        progress: Arc::clone(&progress),
+        since: Instant::now(),
+    });
+    session.connection.send_reply(&header(part, record))?;
+    let digest = start_digest(session, part)?;
+    let sent = send_range(&mut session.connection, &part.open.file, part.offset, part.length, &progress);
+    record.bytes = progress.moved();
+    let sent = sent?;
+    check_unchanged(part, record)?;
+    if let Sent::Short(_) = sent {
+        let cause = std::io::Error::other("the file could not be read to its end");
+        return Err(Error::local("read", &record.path, cause));
+    }
+    let digest = digest.map(|digest| digest.wait(session)).transpose()?;
+    session.connection.send_reply(&Reply::End(End { digest }))
+}
+
+enum Awaited {
+    Known(Digest),
+    Pending(crate::store::Pending),
+}
+
+impl Awaited {
+    fn wait(self, session: &mut Session<'_>) -> Result<Digest> {
+        let pending = match self {
+            Self::Known(digest) => return Ok(digest),
+            Self::Pending(pending) => pending,
+        };
+        loop {
+            match pending.wait(PATIENCE) {
+                Some(digest) => return digest,
+                None => wait_frame(&mut session.connection)?,
+            }
+        }
+    }
+}
+
+/// The digest goes on its way before the bytes, so that both are done at about the same time.
+fn start_digest(session: &Session<'_>, part: &Part) -> Result<Option<Awaited>> {
+    if !part.wants_digest {
+        return Ok(None);
+    }
+    let digests = session.shared.store.digests();
+    if let Some(digest) = digests.recall(&part.open.state.version) {
+        return Ok(Some(Awaited::Known(digest)));
+    }
+    let file = part.open.file.try_clone().map_err(|error| Error::local("open", "a file to hash", error))?;
+    Ok(Some(Awaited::Pending(digests.compute(file, &part.open.state))))
+}
+
+fn header(part: &Part, record: &Record) -> Reply {
+    Reply::File(FileHeader {
+        transfer: record.id,
+        size: part.open.state.size,
+        modified: part.open.state.modified,
+        version: part.open.state.version.clone(),
+        offset: part.offset,
+        length: part.length,
+    })
+}
+
+fn check_unchanged(part: &Part, record: &Record) -> Result<()> {
+    match FileState::of_file(&part.open.file) {
+        Ok(now) if now == part.open.state => Ok(()),
+        Ok(_) => Err(changed()),
+        Err(error) => Err(Error::local("stat", &record.path, error)),
+    }
+}
+
+fn changed() -> Error {
+    Error::refused(ErrorCode::Changed, "the file changed")
+}

@@ -1,0 +1,171 @@
+//! The server: accepts connections, runs a session on a thread of its own for each, and stops in an orderly way.
+//!
+//! Owns the listening sockets, the caps on connections, and what sessions share. Knows nothing of how files are stored or
+//! how frames are laid out. One file a command: `list`, `get`, `put`, `receipt`.
+
+mod admission;
+mod console;
+mod get;
+mod list;
+mod listen;
+mod put;
+mod receipt;
+mod record;
+mod refuse;
+mod session;
+mod shutdown;
+
+pub use console::Console;
+pub use listen::{addresses, bind};
+pub use shutdown::{Drained, Stop};
+
+use crate::connection::Deadlines;
+use crate::error::Result;
+use crate::store::{KEEP_PARTIAL, Store, Sweep};
+use crate::wire::TransferId;
+use admission::Registry;
+use record::Stats;
+use refuse::Refuser;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A session's stack. Its frames are shallow; buffers are on the heap.
+const STACK: usize = 512 * 1024;
+/// How often housekeeping is done.
+const HOUSEKEEPING: Duration = Duration::from_secs(60 * 60);
+/// How long the accepting thread rests when the process has no descriptor or no memory left for a connection.
+const EXHAUSTED: Duration = Duration::from_millis(200);
+
+/// What an operator decides about sessions.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The name that clients are shown.
+    pub name: String,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Time that peers may take.
+    pub deadlines: Deadlines,
+    /// How long running transfers are waited for when the server stops.
+    pub drain: Duration,
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    store: Store,
+    config: Config,
+    registry: Registry,
+    stats: Stats,
+    console: Console,
+    next_transfer: AtomicU64,
+}
+
+impl Shared {
+    /// A transfer id that no other transfer of this server has, also not before a restart: the seconds of the start,
+    /// and a count.
+    fn next_transfer(&self) -> TransferId {
+        TransferId(self.next_transfer.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Serves `store` on `listeners` until `stop` says so; then waits for running transfers.
+///
+/// # Errors
+/// [`crate::error::Error::Local`] if a thread that is needed from the start cannot be started.
+pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Console, stop: &Stop) -> Result<Drained> {
+    let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let shared = Arc::new(Shared {
+        registry: Registry::new(config.max_connections),
+        stats: Stats::default(),
+        console,
+        next_transfer: AtomicU64::new(started.as_secs() << 24),
+        store,
+        config,
+    });
+    let refuser = Refuser::start()?;
+    shared.console.watch(Arc::downgrade(&shared));
+    let mut swept = Instant::now();
+    while !stop.is_asked() {
+        wait(listeners, stop);
+        for listener in listeners {
+            accept_all(listener, &shared, &refuser);
+        }
+        if swept.elapsed() >= HOUSEKEEPING {
+            swept = Instant::now();
+            sweep(&shared.store, Sweep::Running);
+        }
+    }
+    Ok(shutdown::drain(&shared, stop))
+}
+
+/// Removes what broken uploads left, and says so in the log.
+pub fn sweep(store: &Store, when: Sweep) {
+    match store.sweep(when, KEEP_PARTIAL) {
+        Ok(swept) if swept.removed + swept.kept > 0 => {
+            log::info!(event = "sweep", removed = swept.removed, bytes = swept.bytes, resumable = swept.kept; "");
+        }
+        Ok(_) => {}
+        Err(error) => log::warn!(event = "sweep", cause:% = error; ""),
+    }
+}
+
+fn wait(listeners: &[TcpListener], stop: &Stop) {
+    let mut descriptors: Vec<_> = listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)).collect();
+    let wake = stop.wake();
+    descriptors.push(PollFd::from_borrowed_fd(wake.as_fd(), PollFlags::IN));
+    let patience = Timespec { tv_sec: 60, tv_nsec: 0 };
+    // Whatever woke it, the caller looks for itself.
+    let _ = poll(&mut descriptors, Some(&patience));
+}
+
+fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, refuser: &Refuser) {
+    loop {
+        match listener.accept() {
+            Ok((socket, peer)) => admit(socket, canonical(peer), shared, refuser),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                log::warn!(event = "accept", cause:% = error; "no connection can be taken now; resting");
+                std::thread::sleep(EXHAUSTED);
+                return;
+            }
+        }
+    }
+}
+
+fn admit(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, refuser: &Refuser) {
+    let admitted = match shared.registry.admit(peer) {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            log::warn!(event = "busy", client:% = peer, cause:% = refusal; "");
+            return refuser.refuse(socket, &refusal);
+        }
+    };
+    let session = Arc::clone(shared);
+    let spawned = std::thread::Builder::new()
+        .name("session".into())
+        .stack_size(STACK)
+        .spawn(move || session::run(socket, admitted, &session));
+    if let Err(error) = spawned {
+        log::error!(event = "busy", client:% = peer, cause:% = error; "no thread for a connection");
+    }
+}
+
+/// A peer that gave up before it was accepted is no fault of this machine (`accept(2)`).
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::CONNABORTED | Errno::INTR | Errno::NETDOWN | Errno::PROTO | Errno::HOSTDOWN | Errno::NETUNREACH)
+    )
+}
+
+/// The address of an IPv4 peer as such, also where it came in on a dual-stack socket.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}

@@ -1,0 +1,231 @@
+//! PUT, BEGIN, FINISH and ABANDON (PROTOCOL.md, section 8).
+//!
+//! Small uploads that come one after another are gathered into a [`Group`] and become durable together, when the client
+//! has nothing more to say or the group is full: many files, few flushes, and none acknowledged before its flush.
+
+use super::admission::{Direction, Running};
+use super::record::{Record, Status};
+use super::session::{Session, wait_frame};
+use crate::error::{Error, Result};
+use crate::store::{Answer, Finished, Upload};
+use crate::transfer::{Progress, Received, discard, receive};
+use crate::wire::{
+    Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, Violation,
+};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Most files of a group: each holds a descriptor until it is durable.
+const GROUP_FILES: usize = 64;
+/// Most bytes of a group.
+const GROUP_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Uploads that were received whole, and are not durable yet.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    finished: Vec<Finished>,
+    records: Vec<Record>,
+    bytes: u64,
+}
+
+impl Group {
+    fn push(&mut self, finished: Finished, record: Record) {
+        self.bytes += record.bytes;
+        self.finished.push(finished);
+        self.records.push(record);
+    }
+
+    fn is_full(&self) -> bool {
+        self.finished.len() >= GROUP_FILES || self.bytes >= GROUP_BYTES
+    }
+}
+
+/// Answers PUT: a folder at once, a file by OFFER or, where its bytes follow, by STORED after them.
+pub(super) fn answer(session: &mut Session<'_>, put: &Put) -> Result<()> {
+    match (put.kind, put.ask) {
+        (PutKind::Folder, _) => make_folder(session, put),
+        (PutKind::File, true) => offer(session, put),
+        (PutKind::File, false) => take_at_once(session, put),
+    }
+}
+
+/// Answers BEGIN: the bytes of the upload that was offered follow.
+pub(super) fn begin(session: &mut Session<'_>, begin: Begin) -> Result<()> {
+    let Some((mut upload, mut record)) = session.offered.take() else {
+        return Err(Violation::Unexpected(Kind::Begin).into());
+    };
+    if begin.offset != 0 && begin.offset != upload.length() {
+        return Err(Violation::Contradiction("BEGIN with an offset that was not offered").into());
+    }
+    record.began = Instant::now();
+    match upload.begin(begin.offset) {
+        Ok(()) => take(session, upload, record),
+        Err(error) => refuse_and_discard(session, record, error),
+    }
+}
+
+/// Makes the group durable and answers its uploads, in order.
+pub(super) fn settle(session: &mut Session<'_>) -> Result<()> {
+    if session.group.finished.is_empty() {
+        return Ok(());
+    }
+    let group = std::mem::take(&mut session.group);
+    let connection = &mut session.connection;
+    let answers = session.shared.store.commit(group.finished, &mut || wait_frame(connection));
+    for (record, answer) in group.records.into_iter().zip(answers) {
+        let reply = conclude(session, record, answer);
+        session.connection.send_reply(&reply)?;
+    }
+    Ok(())
+}
+
+fn make_folder(session: &mut Session<'_>, put: &Put) -> Result<()> {
+    session.settle()?;
+    let transfer = session.shared.next_transfer();
+    let answer = match session.shared.store.make_folder(&put.path, put.modified) {
+        Ok(answer) => answer,
+        Err(error) => return Err(session.refuse(Direction::Upload, &put.path, error)),
+    };
+    let path = RawBytes(answer.path.as_bytes().to_vec());
+    session.connection.send_reply(&Reply::Stored(Stored { transfer, path, outcome: answer.outcome }))
+}
+
+/// A PUT that asks: is the file there, or part of it?
+fn offer(session: &mut Session<'_>, put: &Put) -> Result<()> {
+    session.settle()?;
+    let connection = &mut session.connection;
+    let store = &session.shared.store;
+    let interrupt = connection.interrupt();
+    let found = store.plan(put).and_then(|plan| match store.answer_at_once(&plan, &mut || wait_frame(connection))? {
+        Some(answer) => Ok(Err(answer)),
+        None => store.begin(plan, interrupt, &mut || wait_frame(connection)).map(Ok),
+    });
+    let record = |path: String| session.record(Direction::Upload, path, put.size);
+    match found {
+        Ok(Ok(upload)) => {
+            let record = record(upload.plan.path.to_string());
+            let (offset, digest) = upload.offer();
+            let offer = Offer { transfer: record.id, offset, digest };
+            session.offered = Some((upload, Record { offset, ..record }));
+            session.connection.send_reply(&Reply::Offer(offer))
+        }
+        Ok(Err(answer)) => {
+            let reply = conclude(session, record(answer.path.to_string()), Ok(answer));
+            session.connection.send_reply(&reply)
+        }
+        Err(error) => Err(session.refuse(Direction::Upload, &put.path, error)),
+    }
+}
+
+/// A PUT whose bytes follow at once.
+fn take_at_once(session: &mut Session<'_>, put: &Put) -> Result<()> {
+    let store = &session.shared.store;
+    let mut record = session.record(Direction::Upload, crate::escape::harmless(&put.path), put.size);
+    match store.plan(put).and_then(|plan| store.begin_small(plan)) {
+        Ok(upload) => take(session, upload, record),
+        Err(error) => {
+            record.size = None;
+            refuse_and_discard(session, record, error)
+        }
+    }
+}
+
+/// Receives the bytes of an upload and what ends them.
+fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Result<()> {
+    session.connection.restart_pace();
+    let progress = Arc::new(Progress::default());
+    let held = upload.length();
+    record.offset = held;
+    let expected = upload.plan.size.map(|size| size.saturating_sub(held));
+    let limit = upload.plan.size.unwrap_or(u64::MAX).min(upload.plan.limit).saturating_sub(held);
+    session.show(Running {
+        direction: Direction::Upload,
+        left: expected,
+        progress: Arc::clone(&progress),
+        since: Instant::now(),
+    });
+    let hasher = upload.hasher();
+    let expected = expected.unwrap_or(u64::MAX);
+    let received = receive(&mut session.connection, &mut upload, hasher, expected, limit, &progress);
+    record.bytes = progress.moved();
+    let result = match received {
+        Ok(received) => conclude_bytes(session, upload, record, &received),
+        Err(error @ (Error::Network { .. } | Error::Timeout { .. } | Error::Violation(_))) => {
+            let error = if upload.is_superseded() { superseded() } else { error };
+            record.fail(session.shared, Status::of(&error), &error);
+            Err(error)
+        }
+        Err(error) if error.code().ends_session() => {
+            record.fail(session.shared, Status::Failed, &error);
+            Err(error)
+        }
+        Err(error) => {
+            if error.code() == ErrorCode::Mismatch {
+                upload.discard();
+            }
+            drop(upload);
+            refuse_and_discard(session, record, error)
+        }
+    };
+    session.live.set_transfer(None);
+    result
+}
+
+/// All bytes are there; the frame after them says what to do with them.
+fn conclude_bytes(session: &mut Session<'_>, mut upload: Upload, record: Record, received: &Received) -> Result<()> {
+    let finished = match Request::decode(received.kind, &received.body) {
+        Ok(Request::Finish(Finish { digest })) => upload.finish(received.digest, digest),
+        Ok(Request::Abandon(Abandon { keep })) => {
+            use crate::transfer::Sink;
+            if !keep || upload.take_back(received.last_frame).is_err() {
+                upload.discard();
+            }
+            Err(Error::refused(ErrorCode::Abandoned, "the sender gave up"))
+        }
+        Ok(other) => Err(Violation::Unexpected(other.kind()).into()),
+        Err(violation) => Err(violation.into()),
+    };
+    match finished {
+        Ok(finished) => {
+            session.group.push(finished, record);
+            if session.group.is_full() { session.settle() } else { Ok(()) }
+        }
+        Err(error) => {
+            record.fail(session.shared, Status::of(&error), &error);
+            Err(error)
+        }
+    }
+}
+
+/// Tells the client that its upload is refused while it may still be sending, and forgets what it sends.
+fn refuse_and_discard(session: &mut Session<'_>, record: Record, error: Error) -> Result<()> {
+    record.fail(session.shared, Status::Refused, &error);
+    session.reply(&Reply::Error(error.to_fault()))?;
+    session.connection.flush()?;
+    match discard(&mut session.connection)? {
+        (Kind::Finish | Kind::Abandon, _) => Ok(()),
+        (kind, _) => Err(Violation::Unexpected(kind).into()),
+    }
+}
+
+fn conclude(session: &Session<'_>, mut record: Record, answer: Result<Answer>) -> Reply {
+    match answer {
+        Ok(answer) => {
+            record.path = answer.path.to_string();
+            record.end(session.shared, Status::Ok, None);
+            Reply::Stored(Stored {
+                transfer: record.id,
+                path: RawBytes(answer.path.as_bytes().to_vec()),
+                outcome: answer.outcome,
+            })
+        }
+        Err(error) => {
+            record.fail(session.shared, Status::Failed, &error);
+            Reply::Error(error.to_fault())
+        }
+    }
+}
+
+fn superseded() -> Error {
+    Error::refused(ErrorCode::Superseded, "another connection took this upload over")
+}

@@ -1,0 +1,96 @@
+//! The record of a transfer: one line in `transfers.log` when it ends, and the counts that the console shows.
+
+use super::Shared;
+use super::admission::Direction;
+use crate::error::Error;
+use crate::wire::TransferId;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// What the server did since it started.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    pub(super) ok: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+/// A transfer that began.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) id: TransferId,
+    pub(super) direction: Direction,
+    pub(super) client: SocketAddr,
+    /// Harmless text.
+    pub(super) path: String,
+    pub(super) size: Option<u64>,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+    pub(super) began: Instant,
+}
+
+/// How a transfer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// Verified and in place at the receiver, by the receiver's own word.
+    Ok,
+    /// The sender or the receiver gave it up.
+    Aborted,
+    /// The connection ended before it was done.
+    Incomplete,
+    /// It could not be done.
+    Failed,
+    /// It was not allowed, or not possible, from the start.
+    Refused,
+}
+
+impl Status {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Aborted => "aborted",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// What an error makes of a transfer that had begun.
+    pub(super) fn of(error: &Error) -> Self {
+        use crate::wire::ErrorCode::Abandoned;
+        match error {
+            Error::Network { .. } | Error::Timeout { .. } => Self::Incomplete,
+            Error::Refused { code: Abandoned, .. } => Self::Aborted,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl Record {
+    /// Ends the record: one line.
+    pub(super) fn end(&self, shared: &Shared, status: Status, cause: Option<&str>) {
+        let counter = if status == Status::Ok { &shared.stats.ok } else { &shared.stats.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        shared.stats.bytes.fetch_add(self.bytes, Ordering::Relaxed);
+        let event = match self.direction {
+            Direction::Download => "download",
+            Direction::Upload => "upload",
+        };
+        let level = if status == Status::Ok { log::Level::Info } else { log::Level::Warn };
+        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let size = self.size.unwrap_or(self.offset + self.bytes);
+        let (id, client, path, status) = (self.id, self.client, &self.path, status.name());
+        match cause {
+            None => log::log!(target: "transfer", level, event, id:%, client:%, via = "native", path:%, size,
+                offset = self.offset, bytes = self.bytes, ms, status; ""),
+            Some(cause) => log::log!(target: "transfer", level, event, id:%, client:%, via = "native", path:%, size,
+                offset = self.offset, bytes = self.bytes, ms, status, cause; ""),
+        }
+    }
+
+    /// Ends the record of a transfer that an error ended.
+    pub(super) fn fail(&self, shared: &Shared, status: Status, error: &Error) {
+        self.end(shared, status, Some(&error.to_string()));
+    }
+}

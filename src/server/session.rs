@@ -1,0 +1,220 @@
+//! A session: greets, then reads a request, dispatches it, replies, until one side ends it.
+//!
+//! Owns the order of replies: whatever is answered, the uploads received before it are made durable and answered first
+//! ([`Session::settle`]). Every request is dispatched in [`Session::dispatch`]; each command has a file of its own.
+
+use super::admission::{Admitted, Live, Running};
+use super::put::Group;
+use super::receipt::Unconfirmed;
+use super::record::{Record, Status};
+use super::{Shared, get, list, put, receipt};
+use crate::connection::{Await, Connection, Incoming};
+use crate::error::{Error, Result};
+use crate::escape::harmless;
+use crate::store::Upload;
+use crate::wire::{ErrorCode, Hello, Kind, PROTOCOL_VERSION, Reply, Request, Violation, Welcome};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a session that ends waits for its peer to take the last word.
+const LAST_WORD: Duration = Duration::from_secs(2);
+const AGENT: &str = concat!("hostdir-server/", env!("CARGO_PKG_VERSION"));
+
+/// One connection's session.
+pub(super) struct Session<'a> {
+    pub(super) connection: Connection,
+    pub(super) shared: &'a Shared,
+    pub(super) live: Arc<Live>,
+    pub(super) group: Group,
+    pub(super) unconfirmed: Unconfirmed,
+    pub(super) offered: Option<(Upload, Record)>,
+}
+
+/// Whether a session goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Request,
+    End,
+}
+
+/// Runs a session to its end.
+pub(super) fn run(socket: TcpStream, admitted: Admitted, shared: &Shared) {
+    let live = Arc::clone(admitted.live());
+    match Connection::new(socket, shared.config.deadlines) {
+        Ok(connection) => {
+            live.set_interrupt(connection.interrupt());
+            let (group, unconfirmed) = (Group::default(), Unconfirmed::default());
+            Session { connection, shared, live, group, unconfirmed, offered: None }.run();
+        }
+        Err(error) => log::warn!(event = "connection", client:% = live.peer, cause:% = error; ""),
+    }
+    shared.registry.release(&admitted);
+}
+
+impl Session<'_> {
+    fn run(mut self) {
+        let peer = self.live.peer;
+        let result = self.greet().and_then(|()| self.serve());
+        match &result {
+            Ok(()) => log::info!(event = "disconnect", client:% = peer, ms = self.live.age_ms(); ""),
+            Err(error) => {
+                log::warn!(event = "disconnect", client:% = peer, ms = self.live.age_ms(), cause:% = error; "")
+            }
+        }
+        self.shared.console.left(peer);
+        self.unconfirmed.close(self.shared);
+        if let Err(error) = result
+            && !matches!(error, Error::Network { .. })
+        {
+            // The peer may be gone; then nobody needs the reason.
+            let _ = self.connection.send_reply(&Reply::Error(error.to_fault()));
+        }
+        self.live.set_transfer(None);
+        self.connection.close(LAST_WORD);
+    }
+
+    fn greet(&mut self) -> Result<()> {
+        self.connection.read_preamble()?;
+        self.connection.send_preamble();
+        let hello = match self.connection.next_frame(Await::Message)? {
+            Some(Incoming::Control(Kind::Hello, body)) => Request::decode(Kind::Hello, body)?,
+            Some(Incoming::Control(kind, _)) => return Err(Violation::Unexpected(kind).into()),
+            Some(Incoming::Data(_)) => return Err(Violation::Unexpected(Kind::Data).into()),
+            None => return Err(Error::disconnected("greeting")),
+        };
+        let Request::Hello(hello) = hello else { return Err(Violation::Unexpected(hello.kind()).into()) };
+        check_version(&hello)?;
+        let peer = self.live.peer;
+        let agent = harmless(hello.agent.unwrap_or_default().as_bytes());
+        log::info!(event = "connect", client:% = peer, agent:%; "");
+        self.shared.console.joined(peer);
+        let store = self.shared.store.config();
+        self.connection.send_reply(&Reply::Welcome(Welcome {
+            version: PROTOCOL_VERSION,
+            agent: Some(AGENT.into()),
+            name: Some(self.shared.config.name.clone()),
+            read_only: store.read_only,
+            overwrite: store.overwrite && !store.read_only,
+            max_file_size: store.max_file_size,
+        }))?;
+        self.connection.welcomed();
+        Ok(())
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        loop {
+            if !self.connection.has_input() {
+                self.settle()?;
+                self.connection.flush()?;
+            }
+            if self.shared.registry.is_draining() {
+                self.settle()?;
+                return Err(Error::refused(ErrorCode::ShuttingDown, "the server is stopping"));
+            }
+            if self.next()? == Next::End {
+                return self.settle();
+            }
+        }
+    }
+
+    /// Reads a request and answers it; a refusal is an answer.
+    fn next(&mut self) -> Result<Next> {
+        let request = match self.connection.next_frame(Await::Message)? {
+            Some(Incoming::Control(kind, body)) => Request::decode(kind, body)?,
+            Some(Incoming::Data(_)) => return Err(Violation::Unexpected(Kind::Data).into()),
+            None => return self.ended(),
+        };
+        self.connection.restart_pace();
+        match self.dispatch(request) {
+            Ok(()) => Ok(Next::Request),
+            Err(error) if ends_session(&error) => Err(error),
+            Err(error) => self.reply(&Reply::Error(error.to_fault())).map(|()| Next::Request),
+        }
+    }
+
+    /// Every request there is, and who answers it.
+    fn dispatch(&mut self, request: Request) -> Result<()> {
+        if !matches!(request, Request::Begin(_)) {
+            self.offered = None;
+        }
+        match request {
+            Request::List(list) => list::answer(self, &list),
+            Request::Get(get) => get::answer(self, &get),
+            Request::Put(put) => put::answer(self, &put),
+            Request::Begin(begin) => put::begin(self, begin),
+            Request::Receipt(receipt) => receipt::note(self, receipt),
+            Request::Ping => self.reply(&Reply::Pong),
+            Request::Hello(_) | Request::Finish(_) | Request::Abandon(_) => {
+                Err(Violation::Unexpected(request.kind()).into())
+            }
+        }
+    }
+
+    /// The peer closed, or another thread stopped the reading.
+    fn ended(&mut self) -> Result<Next> {
+        if self.offered.as_ref().is_some_and(|(upload, _)| upload.is_superseded()) {
+            return Err(Error::refused(ErrorCode::Superseded, "another connection took this upload over"));
+        }
+        Ok(Next::End)
+    }
+
+    /// Answers the uploads that were received so far, once they are durable.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        put::settle(self)
+    }
+
+    /// Sends a reply, after those that are due before it.
+    pub(super) fn reply(&mut self, reply: &Reply) -> Result<()> {
+        self.settle()?;
+        self.connection.send_reply(reply)
+    }
+
+    /// Begins the record of a transfer.
+    pub(super) fn record(&self, direction: super::admission::Direction, path: String, size: Option<u64>) -> Record {
+        Record {
+            id: self.shared.next_transfer(),
+            direction,
+            client: self.live.peer,
+            path,
+            size,
+            offset: 0,
+            bytes: 0,
+            began: std::time::Instant::now(),
+        }
+    }
+
+    /// Logs a transfer that was refused before it began, and gives its error back.
+    pub(super) fn refuse(&self, direction: super::admission::Direction, path: &[u8], error: Error) -> Error {
+        self.record(direction, harmless(path), None).fail(self.shared, Status::Refused, &error);
+        error
+    }
+
+    /// Shows a transfer to whoever looks.
+    pub(super) fn show(&self, running: Running) {
+        self.live.set_transfer(Some(running));
+    }
+}
+
+/// Tells a client that waits that this side still works.
+pub(super) fn wait_frame(connection: &mut Connection) -> Result<()> {
+    connection.send_reply(&Reply::Wait)?;
+    connection.flush()
+}
+
+fn check_version(hello: &Hello) -> Result<()> {
+    if (hello.min_version..=hello.max_version).contains(&PROTOCOL_VERSION) {
+        return Ok(());
+    }
+    Err(Error::refused(
+        ErrorCode::UnsupportedVersion,
+        format!(
+            "the server speaks protocol version {PROTOCOL_VERSION}, the client {} to {}",
+            hello.min_version, hello.max_version
+        ),
+    ))
+}
+
+fn ends_session(error: &Error) -> bool {
+    matches!(error, Error::Network { .. } | Error::Violation(_)) || error.code().ends_session()
+}

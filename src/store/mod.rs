@@ -1,0 +1,283 @@
+//! The host directory: what can be listed, read and added, and how an addition becomes durable.
+//!
+//! Owns everything below `--dir`, also its own state in `.hostdir/`. Knows nothing of connections and frames. Nothing
+//! here removes or changes a file that it did not make, except where a PUT asked for `overwrite` and the operator allows it.
+//!
+//! Nothing outside this folder opens a hosted file; nothing inside it trusts a name that is not a
+//! [`RemotePath`].
+
+mod commit;
+mod digests;
+mod list;
+mod space;
+mod uploads;
+
+pub use commit::Answer;
+pub use digests::{Digests, Pending};
+pub use list::{OnPage, list, totals};
+pub use uploads::{Finished, Plan, Upload};
+
+use crate::conflict::{Place, find_place};
+use crate::connection::Interrupt;
+use crate::error::{Error, Result};
+use crate::root::{OpenFile, Root};
+use crate::staged::Staging;
+use crate::wire::{Digest, ErrorCode, List, Listed, OnConflict, Put, RemotePath};
+use rustix::fs::{FlockOperation, flock};
+use space::Space;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use uploads::Claims;
+
+/// How long a partial upload is kept for its sender to come back (PROTOCOL.md, section 8).
+pub const KEEP_PARTIAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// What `on_wait` callbacks are called after, while something takes long (PROTOCOL.md, section 12).
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What an operator decides about a host directory.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory.
+    pub directory: PathBuf,
+    /// Take no uploads.
+    pub read_only: bool,
+    /// Let PUT replace files where it asks for it.
+    pub overwrite: bool,
+    /// Largest file that is taken, in bytes.
+    pub max_file_size: Option<u64>,
+    /// Bytes that uploads leave free; by default 1 GiB or 1 % of the file system, whichever is less.
+    pub min_free_space: Option<u64>,
+}
+
+/// A host directory, open.
+#[derive(Debug)]
+pub struct Store {
+    root: Root,
+    staging: Option<Arc<Staging>>,
+    digests: Digests,
+    claims: Arc<Claims>,
+    space: Space,
+    config: Config,
+    temporary: AtomicU64,
+}
+
+/// Called now and then while something takes long, so that a waiting peer can be told.
+pub type OnWait<'a> = dyn FnMut() -> Result<()> + 'a;
+
+impl Store {
+    /// Opens a host directory, and its state folder unless it is read-only and cannot be written.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if it cannot be opened, or cannot be written though it should be, or is being served already.
+    pub fn open(config: Config) -> Result<Self> {
+        let root = Root::open(&config.directory)?;
+        let staging = match Staging::open(&root) {
+            Ok(staging) => Some(Arc::new(staging)),
+            Err(_) if config.read_only => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(staging) = &staging {
+            flock(staging.state_folder(), FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+                let cause =
+                    std::io::Error::other("another server is serving it: stop that one, or choose another --dir");
+                Error::local("serve", config.directory.display(), cause)
+            })?;
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let digests = Digests::open(staging.as_ref().map(|staging| staging.state_folder()), threads)?;
+        let space = Space::new(config.min_free_space);
+        Ok(Self { root, staging, digests, claims: Arc::default(), space, config, temporary: AtomicU64::new(0) })
+    }
+
+    /// What the operator decided.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Opens a hosted file.
+    ///
+    /// # Errors
+    /// As for [`Root::open_file`].
+    pub fn open_file(&self, path: &RemotePath) -> Result<OpenFile> {
+        self.root.open_file(path)
+    }
+
+    /// Lists a folder or a tree, page by page.
+    ///
+    /// # Errors
+    /// As for [`list()`].
+    pub fn list(&self, request: &List, on_page: &mut OnPage<'_>) -> Result<Listed> {
+        list(&self.root, request, on_page)
+    }
+
+    /// Files in the whole host directory, and their bytes.
+    ///
+    /// # Errors
+    /// As for [`list()`].
+    pub fn totals(&self) -> Result<(u64, u64)> {
+        totals(&self.root)
+    }
+
+    /// The digests of hosted files.
+    #[must_use]
+    pub fn digests(&self) -> &Digests {
+        &self.digests
+    }
+
+    /// The digest of an open file, remembered or computed now.
+    ///
+    /// # Errors
+    /// Those of [`Pending::wait`] and of `on_wait`.
+    pub fn digest(&self, open: &OpenFile, on_wait: &mut OnWait<'_>) -> Result<Digest> {
+        if let Some(digest) = self.digests.recall(&open.state.version) {
+            return Ok(digest);
+        }
+        let file = open.file.try_clone().map_err(|error| Error::local("open", "a file to hash", error))?;
+        let pending = self.digests.compute(file, &open.state);
+        loop {
+            match pending.wait(PATIENCE) {
+                Some(result) => return result,
+                None => on_wait()?,
+            }
+        }
+    }
+
+    /// Checks what a PUT of a file asks for against the rules of this host directory.
+    ///
+    /// # Errors
+    /// The refusals of PROTOCOL.md, section 8, that need no look at the disk.
+    pub fn plan(&self, put: &Put) -> Result<Plan> {
+        let path = self.plan_path(&put.path)?;
+        if put.on_conflict == OnConflict::Overwrite && !self.config.overwrite {
+            return Err(Error::refused(ErrorCode::Forbidden, "this server does not let uploads replace files"));
+        }
+        let limit = self.config.max_file_size.unwrap_or(u64::MAX);
+        if put.size.is_some_and(|size| size > limit) {
+            return Err(Error::refused(
+                ErrorCode::TooLarge,
+                format!("the server takes files of at most {limit} bytes"),
+            ));
+        }
+        Ok(Plan {
+            path,
+            size: put.size,
+            modified: put.modified,
+            on_conflict: put.on_conflict,
+            upload: put.upload,
+            digest: put.digest,
+            limit,
+        })
+    }
+
+    /// Checks the path of an upload of any kind.
+    fn plan_path(&self, path: &[u8]) -> Result<RemotePath> {
+        self.writable()?;
+        let path = RemotePath::parse(path)?;
+        path.check_portable()?;
+        Ok(path)
+    }
+
+    /// Looks whether a plan needs bytes at all: `Some` is the answer if not.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Exists`]; those of this machine.
+    pub fn answer_at_once(&self, plan: &Plan, on_wait: &mut OnWait<'_>) -> Result<Option<Answer>> {
+        let folder = match self.root.open_folder(&plan.path.parent()) {
+            Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
+            result => result?,
+        };
+        let mut is_same = |found: &OpenFile| match plan.digest {
+            Some(digest) => Ok(self.digest(found, on_wait)? == digest),
+            None => Ok(false),
+        };
+        let place = find_place(&self.root, folder.as_fd(), &plan.path, plan.size, plan.on_conflict, &mut is_same)?;
+        Ok(match place {
+            Place::Free(..) => None,
+            Place::Identical(path) => Some(Answer::identical(path)),
+            Place::Skipped => Some(Answer::skipped(plan.path.clone())),
+        })
+    }
+
+    /// Begins to receive a file: resumes what an earlier attempt left, if the plan can be resumed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NoSpace`]; those of this machine.
+    pub fn begin(&self, plan: Plan, interrupt: Interrupt, on_wait: &mut OnWait<'_>) -> Result<Upload> {
+        let staging = self.writable()?;
+        self.space.check(&self.root, plan.size.unwrap_or(0))?;
+        match plan.upload {
+            Some(id) => {
+                let claim = self.claims.take(id, interrupt)?;
+                Upload::open(staging, plan, &id.to_string(), Some(claim), on_wait)
+            }
+            None => self.begin_small(plan),
+        }
+    }
+
+    /// Begins to receive a file that is sent at once, and cannot be resumed.
+    ///
+    /// # Errors
+    /// As for [`Store::begin`].
+    pub fn begin_small(&self, plan: Plan) -> Result<Upload> {
+        let staging = self.writable()?;
+        self.space.check(&self.root, plan.size.unwrap_or(0))?;
+        let name = format!("{TEMPORARY}{}", self.temporary.fetch_add(1, Ordering::Relaxed));
+        Upload::open(staging, plan, &name, None, &mut || Ok(()))
+    }
+
+    /// Removes what crashed uploads left: those that cannot be resumed at once, the others when they are older than
+    /// `keep`. Returns how many files and bytes went, and how many partial uploads wait to be resumed.
+    ///
+    /// To be called before anything is received, and with [`Sweep::Running`] later.
+    ///
+    /// # Errors
+    /// [`Error::Local`] if the leftovers cannot be read.
+    pub fn sweep(&self, sweep: Sweep, keep: Duration) -> Result<Swept> {
+        let Some(staging) = &self.staging else { return Ok(Swept::default()) };
+        let mut swept = Swept::default();
+        for (name, age, size) in staging.leftovers()? {
+            let is_dead = sweep == Sweep::Start && name.starts_with(TEMPORARY);
+            if !is_dead && age < keep {
+                swept.kept += 1;
+            } else if staging.remove(&name).is_ok() {
+                swept.removed += 1;
+                swept.bytes += size;
+            }
+        }
+        Ok(swept)
+    }
+
+    fn writable(&self) -> Result<&Arc<Staging>> {
+        match &self.staging {
+            Some(staging) if !self.config.read_only => Ok(staging),
+            _ => Err(Error::refused(ErrorCode::ReadOnly, "this server takes no uploads")),
+        }
+    }
+}
+
+/// What the names of partial files that nobody can resume begin with; an upload id is hexadecimal.
+const TEMPORARY: &str = "once-";
+
+/// When leftovers are swept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Before anything is received: whatever is there was left by an earlier run.
+    Start,
+    /// While uploads are running.
+    Running,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Files removed.
+    pub removed: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Partial uploads that can still be resumed.
+    pub kept: u64,
+}

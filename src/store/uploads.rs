@@ -1,0 +1,233 @@
+//! Uploads in progress: whose they are, and what an earlier attempt left.
+//!
+//! Owns the claims (an upload id is in the hands of one connection at a time; a newer one takes it over) and the
+//! partial files of resumable uploads. Knows nothing of frames.
+
+use crate::connection::Interrupt;
+use crate::error::{Error, Result};
+use crate::staged::{Staged, Staging, Verified};
+use crate::transfer::{Sink, finish, hash_range};
+use crate::wire::{Digest, ErrorCode, OnConflict, RemotePath, UploadId};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a newer connection waits for the older one to let go.
+const TAKEOVER: Duration = Duration::from_secs(10);
+/// A prefix is hashed in steps of this many bytes, so that the waiting client can be told between them.
+const HASH_STEP: u64 = 256 * 1024 * 1024;
+
+/// What a PUT of a file asks for, checked.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where.
+    pub path: RemotePath,
+    /// Bytes, if known.
+    pub size: Option<u64>,
+    /// Modification time to give it, nanoseconds since the epoch.
+    pub modified: Option<i64>,
+    /// If the name is taken.
+    pub on_conflict: OnConflict,
+    /// Identity, if it can be resumed.
+    pub upload: Option<UploadId>,
+    /// Digest, if known beforehand.
+    pub digest: Option<Digest>,
+    /// Most bytes that may come.
+    pub limit: u64,
+}
+
+/// A file that came in whole and verified.
+#[derive(Debug)]
+pub struct Finished {
+    /// What was asked for.
+    pub plan: Plan,
+    /// The file.
+    pub verified: Verified,
+}
+
+/// An upload that a connection is receiving.
+#[derive(Debug)]
+pub struct Upload {
+    /// What was asked for.
+    pub plan: Plan,
+    staged: Staged,
+    hasher: blake3::Hasher,
+    claim: Option<Claim>,
+}
+
+/// The uploads that connections hold.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    holders: Mutex<HashMap<UploadId, Holder>>,
+    released: Condvar,
+}
+
+#[derive(Debug)]
+struct Holder {
+    interrupt: Interrupt,
+    superseded: Arc<AtomicBool>,
+}
+
+/// The right to write to the partial file of an upload id; let go when dropped.
+#[derive(Debug)]
+pub(super) struct Claim {
+    claims: Arc<Claims>,
+    id: UploadId,
+    superseded: Arc<AtomicBool>,
+}
+
+impl Claims {
+    /// Takes an upload id, from another connection if need be.
+    pub(super) fn take(self: &Arc<Self>, id: UploadId, interrupt: Interrupt) -> Result<Claim> {
+        let mut holders = self.lock();
+        if let Some(holder) = holders.get(&id) {
+            holder.superseded.store(true, Ordering::Release);
+            holder.interrupt.stop_reading();
+            let (guard, timeout) = self
+                .released
+                .wait_timeout_while(holders, TAKEOVER, |holders| holders.contains_key(&id))
+                .unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() {
+                return Err(Error::refused(
+                    ErrorCode::Unavailable,
+                    "another connection is still receiving this upload",
+                ));
+            }
+            holders = guard;
+        }
+        let superseded = Arc::new(AtomicBool::new(false));
+        holders.insert(id, Holder { interrupt, superseded: Arc::clone(&superseded) });
+        Ok(Claim { claims: Arc::clone(self), id, superseded })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Holder>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.claims.lock().remove(&self.id);
+        self.claims.released.notify_all();
+    }
+}
+
+impl Upload {
+    /// Begins or resumes the partial file of an upload. Without a claim it cannot be resumed, and is gone when it breaks off.
+    ///
+    /// `on_wait` is called now and then while what is there is hashed.
+    pub(super) fn open(
+        staging: &Arc<Staging>,
+        plan: Plan,
+        name: &str,
+        claim: Option<Claim>,
+        on_wait: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Self> {
+        let left = if claim.is_some() { staging.resume(name)? } else { None };
+        let mut staged = match left {
+            Some(staged) if staged.length() <= plan.size.unwrap_or(u64::MAX).min(plan.limit) => staged,
+            Some(mut staged) => {
+                staged.discard();
+                drop(staged);
+                staging.create(name)?
+            }
+            None => staging.create(name)?,
+        };
+        if claim.is_some() {
+            staged.keep();
+        }
+        let mut upload = Self { plan, staged, hasher: blake3::Hasher::new(), claim };
+        upload.hash_prefix(on_wait)?;
+        Ok(upload)
+    }
+
+    /// What is there already: its length, and its digest unless it is empty.
+    #[must_use]
+    pub fn offer(&self) -> (u64, Option<Digest>) {
+        let held = self.staged.length();
+        (held, (held > 0).then(|| finish(&self.hasher)))
+    }
+
+    /// The client's bytes begin here: at what was offered, or at 0. Reserves the space for them.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Protocol`] for any other offset; [`ErrorCode::NoSpace`].
+    pub fn begin(&mut self, offset: u64) -> Result<()> {
+        if offset != 0 && offset != self.staged.length() {
+            return Err(Error::refused(ErrorCode::Protocol, "BEGIN with an offset that was not offered"));
+        }
+        if offset == 0 && self.staged.length() > 0 {
+            self.staged.truncate(0)?;
+            self.hasher = blake3::Hasher::new();
+        }
+        self.staged.reserve(self.plan.size.unwrap_or(0))
+    }
+
+    /// The state of the digest so far, for the receiver to go on with.
+    #[must_use]
+    pub fn hasher(&self) -> blake3::Hasher {
+        self.hasher.clone()
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.staged.length()
+    }
+
+    /// Whether a newer connection wants this upload.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.superseded.load(Ordering::Acquire))
+    }
+
+    /// Removes what was received: it is not worth resuming.
+    pub fn discard(&mut self) {
+        self.staged.discard();
+    }
+
+    /// All bytes are there: checks them, and sets the modification time.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Mismatch`] if size or digest differ from what was announced; [`Error::Local`].
+    pub fn finish(mut self, received: Digest, announced: Digest) -> Result<Finished> {
+        let length = self.staged.length();
+        if self.plan.size.is_some_and(|size| size != length) {
+            self.staged.discard();
+            return Err(Error::refused(ErrorCode::Mismatch, format!("{length} bytes came, not as many as announced")));
+        }
+        if let Some(modified) = self.plan.modified {
+            self.staged.set_modified(modified)?;
+        }
+        Ok(Finished { verified: self.staged.verify(received, announced)?, plan: self.plan })
+    }
+
+    fn hash_prefix(&mut self, on_wait: &mut dyn FnMut() -> Result<()>) -> Result<()> {
+        let length = self.staged.length();
+        let mut done = 0;
+        while done < length {
+            let step = HASH_STEP.min(length - done);
+            let read = hash_range(&mut self.hasher, self.staged.file(), done, step);
+            if !read.map_err(|error| Error::local("read", "a partial upload", error))? {
+                return Err(Error::local("read", "a partial upload", rustix::io::Errno::IO));
+            }
+            done += step;
+            on_wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Upload {
+    fn store(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.is_superseded() {
+            return Err(Error::refused(ErrorCode::Superseded, "another connection took this upload over"));
+        }
+        self.staged.write(bytes)
+    }
+
+    fn take_back(&mut self, bytes: u64) -> Result<()> {
+        self.staged.take_back(bytes)
+    }
+}
