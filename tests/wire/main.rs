@@ -2,6 +2,7 @@
 //! byte at a time, what is skipped, what is refused, and properties over arbitrary input.
 
 mod cbor;
+mod enumeration;
 mod extension;
 mod golden;
 mod malformed;
