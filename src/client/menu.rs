@@ -95,7 +95,7 @@ impl Menu {
                 Err(error) => self.complain(&error),
             }
             let items = [Item::new("try again", 't'), Item::new("another address", 'a'), Item::new("quit", 'q')];
-            match asked(ask(&self.context.terminal, "No connection:", &items, Some(0)))? {
+            match asked(ask(&self.context.terminal, "No connection", &items, Some(0)))? {
                 Answer::Given(0) => {}
                 Answer::Given(1) => {
                     if let Next::Leave(code) = self.ask_address()? {
@@ -148,7 +148,7 @@ impl Menu {
         };
         let selection = below(everything, &paths);
         let bytes = selection.files().map(|(_, entry)| entry.size).sum();
-        let question = format!("Download {}, {}:", counted(selection.files().count() as u64, "file"), size(bytes));
+        let question = format!("Download {}, {}", counted(selection.files().count() as u64, "file"), size(bytes));
         let items = [
             Item::new("in parallel, one connection a file", 'p'),
             Item::new("serially, one connection", 's'),
