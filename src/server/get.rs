@@ -90,7 +90,7 @@ fn send_large(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Re
     });
     session.connection.send_reply(&header(part, record))?;
     let digest = start_digest(session, part)?;
-    let sent = send_range(&mut session.connection, &part.open.file, part.offset, part.length, &progress);
+    let sent = send_range(&mut session.connection, &part.open.file, part.offset, part.length, &*progress);
     record.bytes = progress.moved();
     let sent = sent?;
     check_unchanged(part, record)?;

@@ -146,7 +146,7 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
     });
     let hasher = upload.hasher();
     let expected = expected.unwrap_or(u64::MAX);
-    let received = receive(&mut session.connection, &mut upload, hasher, expected, limit, &progress);
+    let received = receive(&mut session.connection, &mut upload, hasher, expected, limit, &*progress);
     record.bytes = progress.moved();
     let result = match received {
         Ok(received) => conclude_bytes(session, upload, record, &received),
