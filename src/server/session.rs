@@ -29,6 +29,8 @@ pub(super) struct Session<'a> {
     pub(super) group: Group,
     pub(super) unconfirmed: Unconfirmed,
     pub(super) offered: Option<(Upload, Record)>,
+    /// Whether the peer is known to speak this protocol: another one is closed without a word.
+    is_native: bool,
 }
 
 /// Whether a session goes on.
@@ -45,7 +47,7 @@ pub(super) fn run(socket: TcpStream, admitted: Admitted, shared: &Shared) {
         Ok(connection) => {
             live.set_interrupt(connection.interrupt());
             let (group, unconfirmed) = (Group::default(), Unconfirmed::default());
-            Session { connection, shared, live, group, unconfirmed, offered: None }.run();
+            Session { connection, shared, live, group, unconfirmed, offered: None, is_native: false }.run();
         }
         Err(error) => log::warn!(event = "connection", client:% = live.peer, cause:% = error; ""),
     }
@@ -64,7 +66,10 @@ impl Session<'_> {
         }
         self.shared.console.left(peer);
         self.unconfirmed.close(self.shared);
+        // Whoever waits for what this session held need not wait for its goodbye.
+        self.offered = None;
         if let Err(error) = result
+            && self.is_native
             && !matches!(error, Error::Network { .. })
         {
             // The peer may be gone; then nobody needs the reason.
@@ -76,6 +81,7 @@ impl Session<'_> {
 
     fn greet(&mut self) -> Result<()> {
         self.connection.read_preamble()?;
+        self.is_native = true;
         self.connection.send_preamble();
         let hello = match self.connection.next_frame(Await::Message)? {
             Some(Incoming::Control(Kind::Hello, body)) => Request::decode(Kind::Hello, body)?,
