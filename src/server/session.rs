@@ -51,7 +51,7 @@ pub(super) fn run(socket: TcpStream, admitted: Admitted, shared: &Shared) {
         }
         Err(error) => log::warn!(event = "connection", client:% = live.peer, cause:% = error; ""),
     }
-    shared.registry.release(&admitted);
+    drop(admitted);
 }
 
 impl Session<'_> {
