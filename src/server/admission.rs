@@ -37,6 +37,7 @@ pub(super) struct Live {
     since: Instant,
     interrupt: Mutex<Option<Interrupt>>,
     transfer: Mutex<Option<Running>>,
+    unconfirmed_since: Mutex<Option<Instant>>,
 }
 
 /// The transfer that a session is at.
@@ -88,8 +89,13 @@ impl Registry {
         }
         *count += 1;
         let key = self.next.fetch_add(1, Ordering::Relaxed);
-        let live =
-            Arc::new(Live { peer, since: Instant::now(), interrupt: Mutex::default(), transfer: Mutex::default() });
+        let live = Arc::new(Live {
+            peer,
+            since: Instant::now(),
+            interrupt: Mutex::default(),
+            transfer: Mutex::default(),
+            unconfirmed_since: Mutex::default(),
+        });
         sessions.live.insert(key, Arc::clone(&live));
         Ok(Admitted { registry: Arc::clone(self), key, live })
     }
@@ -171,6 +177,15 @@ impl Live {
 
     pub(super) fn transfer(&self) -> Option<Running> {
         lock(&self.transfer).clone()
+    }
+
+    /// How long the receipt of the last download has been waited for; `None` if none is due.
+    pub(super) fn unconfirmed_for(&self) -> Option<Duration> {
+        lock(&self.unconfirmed_since).map(|since| since.elapsed())
+    }
+
+    pub(super) fn set_unconfirmed(&self, since: Option<Instant>) {
+        *lock(&self.unconfirmed_since) = since;
     }
 
     pub(super) fn set_transfer(&self, running: Option<Running>) {

@@ -116,12 +116,23 @@ impl Session<'_> {
             }
             if self.shared.registry.is_draining() {
                 self.settle()?;
-                return Err(Error::refused(ErrorCode::ShuttingDown, "the server is stopping"));
+                self.connection.flush()?;
+                return Err(self.last_receipts());
             }
             if self.next()? == Next::End {
                 return self.settle();
             }
         }
+    }
+
+    /// The server is stopping: only the receipts of downloads that are done are still taken, and nobody waits long for them.
+    fn last_receipts(&mut self) -> Error {
+        while !self.unconfirmed.is_empty()
+            && let Ok(Some(Incoming::Control(Kind::Receipt, body))) = self.connection.next_frame(Await::Message)
+            && let Ok(Request::Receipt(receipt)) = Request::decode(Kind::Receipt, body)
+            && receipt::note(self, receipt).is_ok()
+        {}
+        Error::refused(ErrorCode::ShuttingDown, "the server is stopping")
     }
 
     /// Reads a request and answers it; a refusal is an answer.
