@@ -319,9 +319,12 @@ fn hostile_names_and_agents_stay_one_harmless_line_each() {
     server.logged(Log::Transfers, &["event=download", "no receipt", r"\u{202e}\xff\xfe"]);
     server.logged(Log::Events, &["event=connect", r"evil\nevent=forged"]);
     let lines = [server.log(Log::Transfers), server.log(Log::Events)].concat();
-    assert!(lines.iter().flat_map(|line| line.chars()).all(|character| {
-        !character.is_control() && character != '\u{202e}'
-    }));
+    assert!(
+        lines
+            .iter()
+            .flat_map(|line| line.chars())
+            .all(|character| { !character.is_control() && character != '\u{202e}' })
+    );
     assert_eq!(server.log(Log::Transfers).len(), 4);
     assert!(lines.iter().all(|line| hostdir::logging::logfmt::parse_line(line).is_ok()), "{lines:#?}");
     drop(dir);
@@ -345,8 +348,23 @@ fn bad_paths_are_refused_and_the_session_goes_on() {
     let deep = ["d"; 65].join("/");
     let wide = ["y".repeat(200).as_str(); 6].join("/");
     let paths = [
-        "", "/", "/etc/passwd", "../x", "a/../../x", ".", "a/./b", "a//b", "a/", "a\\b", "a\0b", ".hostdir",
-        ".HostDir/digests", "a/.hostdir/x", &long, &deep, &wide,
+        "",
+        "/",
+        "/etc/passwd",
+        "../x",
+        "a/../../x",
+        ".",
+        "a/./b",
+        "a//b",
+        "a/",
+        "a\\b",
+        "a\0b",
+        ".hostdir",
+        ".HostDir/digests",
+        "a/.hostdir/x",
+        &long,
+        &deep,
+        &wide,
     ];
     for path in paths {
         assert_eq!(client.get(path).unwrap().unwrap_err().code, ErrorCode::BadPath, "GET {path:?}");

@@ -223,7 +223,11 @@ impl RawClient {
                     listing.pages += 1;
                     for entry in page.entries {
                         let folder = page.folder.to_vec();
-                        let whole = if folder.is_empty() { entry.name.to_vec() } else { [&folder, &entry.name[..]].join(&b'/') };
+                        let whole = if folder.is_empty() {
+                            entry.name.to_vec()
+                        } else {
+                            [&folder, &entry.name[..]].join(&b'/')
+                        };
                         listing.entries.push((whole, entry));
                     }
                 }

@@ -40,7 +40,8 @@ impl Strace {
 impl Drop for Strace {
     fn drop(&mut self) {
         // SIGTERM lets it detach; the process under it goes on.
-        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM);
+        let _ =
+            rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
 }
