@@ -2,7 +2,6 @@
 // Clippy's exception for tests does not reach the functions that they share.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code, reason = "not every test uses all of it")]
 mod common;
 #[path = "common/terminal.rs"]
 #[allow(dead_code, reason = "not every test uses all of it")]
