@@ -67,6 +67,14 @@ struct Arguments {
     #[arg(long, value_name = "SIZE", env = "HOSTDIR_SERVER_MIN_FREE_SPACE")]
     min_free_space: Option<ByteSize>,
 
+    /// Seconds that a connection may be silent between requests
+    #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::SERVER.idle.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400), env = "HOSTDIR_SERVER_IDLE_TIMEOUT")]
+    idle_timeout: u64,
+
+    /// Seconds in which a transfer must move 32 KiB, or its connection is closed
+    #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::SERVER.window.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400), env = "HOSTDIR_SERVER_STALL_TIMEOUT")]
+    stall_timeout: u64,
+
     /// The name that clients are shown [default: the name of this machine]
     #[arg(long, value_name = "NAME", env = "HOSTDIR_SERVER_NAME")]
     name: Option<String>,
@@ -105,7 +113,7 @@ fn run(arguments: &Arguments) -> Result<Drained, Error> {
     let config = server::Config {
         name: arguments.name.clone().unwrap_or_else(machine_name),
         max_connections: arguments.max_connections as usize,
-        deadlines: Deadlines::SERVER,
+        deadlines: deadlines(arguments),
         drain: DRAIN,
     };
     let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
@@ -122,6 +130,14 @@ fn store_config(arguments: &Arguments) -> store::Config {
         overwrite: arguments.allow_overwrite,
         max_file_size: arguments.max_file_size.map(|size| size.as_u64()),
         min_free_space: arguments.min_free_space.map(|size| size.as_u64()),
+    }
+}
+
+fn deadlines(arguments: &Arguments) -> Deadlines {
+    Deadlines {
+        idle: Duration::from_secs(arguments.idle_timeout),
+        window: Duration::from_secs(arguments.stall_timeout),
+        ..Deadlines::SERVER
     }
 }
 

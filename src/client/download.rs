@@ -70,12 +70,14 @@ pub(super) struct Job {
     local: Option<RemotePath>,
     pub(super) size: u64,
     pub(super) modified: i64,
+    /// If the name is taken, where that was decided for this file alone.
+    pub(super) on_conflict: Option<OnConflict>,
     attempts: u32,
 }
 
 impl Job {
     pub(super) fn new(path: RemotePath, size: u64, modified: i64) -> Self {
-        Self { path, local: None, size, modified, attempts: 0 }
+        Self { path, local: None, size, modified, on_conflict: None, attempts: 0 }
     }
 
     /// The same file, to be stored under another path.
@@ -84,7 +86,7 @@ impl Job {
     }
 
     /// Its path in the download folder.
-    fn place(&self) -> &RemotePath {
+    pub(super) fn place(&self) -> &RemotePath {
         self.local.as_ref().unwrap_or(&self.path)
     }
 }
@@ -223,12 +225,11 @@ impl<'a> Worker<'a> {
 
     /// Asks for a file, unless nothing needs to be fetched.
     fn ask(&mut self, job: Job) -> Result<()> {
-        let options = self.shared.options;
         if let Some(status) = self.not_tried() {
             self.report(job, status, None, 0, 0);
             return Ok(());
         }
-        let asked = match self.shared.folder.look(job.place(), job.size, job.modified, options.on_conflict) {
+        let asked = match self.shared.folder.look(job.place(), job.size, job.modified, self.policy(&job)) {
             Ok(Before::Fetch) => Asked::Bytes(self.partial(&job)),
             Ok(Before::Compare) if job.attempts == 0 => Asked::Digest,
             Ok(Before::Compare) => Asked::Bytes(self.partial(&job)),
@@ -250,6 +251,10 @@ impl<'a> Worker<'a> {
         // Noted before it is sent: if that fails, it is asked for again.
         self.waiting.push_back(Waiting { job, asked, shown });
         self.session()?.request(&Request::Get(request))
+    }
+
+    fn policy(&self, job: &Job) -> OnConflict {
+        job.on_conflict.unwrap_or(self.shared.options.on_conflict)
     }
 
     fn partial(&self, job: &Job) -> Option<Partial> {
@@ -322,7 +327,7 @@ impl<'a> Worker<'a> {
         if self.shared.folder.adopt(job.place(), digest, header.modified).unwrap_or(false) {
             return Ok(Ended::Finally(Status::Identical, header.transfer, 0));
         }
-        Ok(match self.shared.options.on_conflict {
+        Ok(match self.policy(&job) {
             OnConflict::Skip => Ended::Finally(Status::Skipped, header.transfer, 0),
             OnConflict::Fail => {
                 return Err(Error::refused(ErrorCode::Exists, format!("{} is there and differs", job.path)));
@@ -408,7 +413,7 @@ impl<'a> Worker<'a> {
         let announced = announced.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
         staged.set_modified(header.modified)?;
         let ready = staged.verify(received.digest, announced)?.without_flush();
-        folder.place(ready, job.place(), self.shared.options.on_conflict)
+        folder.place(ready, job.place(), self.policy(job))
     }
 
     /// After this machine failed in the middle of an answer: the rest of it is thrown away, or the connection.

@@ -115,7 +115,7 @@ impl Connection {
             if !PREAMBLE.starts_with(self.buffered()) {
                 break;
             }
-            if self.fill(deadline, "greeting")? == 0 {
+            if self.fill(deadline, ("greeting", self.deadlines.greeting))? == 0 {
                 return Err(Error::disconnected("greeting"));
             }
         }
@@ -283,6 +283,7 @@ impl Connection {
 
     /// The next header, with the whole body behind it in the buffer if it is a control frame.
     fn next_header(&mut self, waiting: Await) -> Result<Option<FrameHeader>> {
+        let mut awaited = ("next frame", self.limit(waiting));
         let mut deadline = match (self.phase, waiting) {
             (Phase::Greeting, _) => self.opened + self.deadlines.greeting,
             (Phase::Session, Await::Message) => Instant::now() + self.deadlines.idle,
@@ -292,7 +293,10 @@ impl Connection {
         loop {
             if !self.buffered().is_empty() && !begun {
                 begun = true;
-                deadline = deadline.min(Instant::now() + self.deadlines.frame);
+                let rest = Instant::now() + self.deadlines.frame;
+                if rest < deadline {
+                    (deadline, awaited) = (rest, ("rest of a frame", self.deadlines.frame));
+                }
             }
             if let Some(header) = FrameHeader::decode(self.buffered(), self.phase)? {
                 let body = if header.kind == Kind::Data { 0 } else { header.length as usize };
@@ -301,17 +305,25 @@ impl Connection {
                     return Ok(Some(header));
                 }
             }
-            if self.fill(deadline, if begun { "rest of a frame" } else { "next frame" })? == 0 {
+            if self.fill(deadline, awaited)? == 0 {
                 return if begun { Err(Error::disconnected("receive")) } else { Ok(None) };
             }
         }
     }
 
-    /// Reads once into the buffer, which is given back while nothing is there.
-    fn fill(&mut self, deadline: Instant, operation: &'static str) -> Result<usize> {
+    /// What the peer is granted in all, for the message if it takes longer.
+    fn limit(&self, waiting: Await) -> Duration {
+        match (self.phase, waiting) {
+            (Phase::Greeting, _) => self.deadlines.greeting,
+            (Phase::Session, Await::Message) => self.deadlines.idle,
+            (Phase::Session, Await::Transfer) => self.deadlines.window,
+        }
+    }
+
+    /// Reads once into the buffer, which is given back while nothing is there. `awaited` is what for, and its limit.
+    fn fill(&mut self, deadline: Instant, (operation, limit): (&'static str, Duration)) -> Result<usize> {
         self.input.drain(..self.consumed);
         self.consumed = 0;
-        let limit = deadline.saturating_duration_since(Instant::now());
         if self.input.is_empty() && !self.transport.is_readable() {
             self.input = Vec::new();
             self.transport.wait_readable(deadline).map_err(|error| timed(operation, limit, error))?;

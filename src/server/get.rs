@@ -37,6 +37,9 @@ pub(super) fn answer(session: &mut Session<'_>, get: &Get) -> Result<()> {
     } else {
         send_large(session, &part, &mut record)
     };
+    if result.is_ok() {
+        session.live.set_unconfirmed(Some(Instant::now()));
+    }
     session.live.set_transfer(None);
     match result {
         // A GET for no bytes of a file that has some only asks about it.

@@ -7,7 +7,7 @@ use super::admission::{Direction, Running};
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
 use crate::error::{Error, Result};
-use crate::store::{Answer, Finished, Upload};
+use crate::store::{Answer, Finished, Offered, Upload};
 use crate::transfer::{Progress, Received, discard, receive};
 use crate::wire::{
     Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, Violation,
@@ -96,20 +96,17 @@ fn offer(session: &mut Session<'_>, put: &Put) -> Result<()> {
     let connection = &mut session.connection;
     let store = &session.shared.store;
     let interrupt = connection.interrupt();
-    let found = store.plan(put).and_then(|plan| match store.answer_at_once(&plan, &mut || wait_frame(connection))? {
-        Some(answer) => Ok(Err(answer)),
-        None => store.begin(plan, interrupt, &mut || wait_frame(connection)).map(Ok),
-    });
+    let found = store.plan(put).and_then(|plan| store.offer(plan, interrupt, &mut || wait_frame(connection)));
     let record = |path: String| session.record(Direction::Upload, path, put.size);
     match found {
-        Ok(Ok(upload)) => {
+        Ok(Offered::Upload(upload)) => {
             let record = record(upload.plan.path.to_string());
             let (offset, digest) = upload.offer();
             let offer = Offer { transfer: record.id, offset, digest };
-            session.offered = Some((upload, Record { offset, ..record }));
+            session.offered = Some((*upload, Record { offset, ..record }));
             session.connection.send_reply(&Reply::Offer(offer))
         }
-        Ok(Err(answer)) => {
+        Ok(Offered::Answer(answer)) => {
             let reply = conclude(session, record(answer.path.to_string()), Ok(answer));
             session.connection.send_reply(&reply)
         }

@@ -17,6 +17,11 @@ pub(super) struct Unconfirmed {
 }
 
 impl Unconfirmed {
+    /// Whether no receipt is due.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// Adds a download that was sent whole.
     pub(super) fn add(&mut self, record: Record, shared: &Shared) {
         if self.records.len() >= MOST
@@ -48,6 +53,9 @@ pub(super) fn note(session: &mut Session<'_>, receipt: Receipt) -> Result<()> {
             ReceiptOutcome::GivenUp => (Status::Aborted, Some("the receiver gave up")),
         };
         record.end(session.shared, status, cause);
+    }
+    if session.unconfirmed.is_empty() {
+        session.live.set_unconfirmed(None);
     }
     Ok(())
 }

@@ -4,15 +4,18 @@
 //! another name unless that was asked for and allowed; then every directory whose entries changed is flushed; only then is
 //! anything acknowledged.
 
-use super::{Finished, OnWait, Plan, Store};
+use super::{Finished, OnWait, PATIENCE, Plan, Store};
 use crate::conflict::{Place, find_place};
 use crate::error::{Error, Result};
 use crate::root::{FileState, MadeFolder, OpenFile};
 use crate::staged::{Committed, NotCommitted, Ready, Replace, Verified, set_modified};
+use crate::transfer::Helper;
 use crate::wire::{ErrorCode, RemoteFolder, RemotePath, StoredOutcome};
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use rustix::fs::{fsync, syncfs};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 /// Up to this many files are flushed one by one; more of them by one flush of the file system, which costs about as much
 /// as a few (10,000 files of 4 KiB: 5.5 s one by one, 0.3 s together).
@@ -49,15 +52,28 @@ impl Store {
     ///
     /// `on_wait` is called if a file that is there must be hashed to be compared; its error ends nothing.
     pub fn commit(&self, group: Vec<Finished>, on_wait: &mut OnWait<'_>) -> Vec<Result<Answer>> {
-        let (plans, files): (Vec<Plan>, Vec<Verified>) = group.into_iter().map(|it| (it.plan, it.verified)).unzip();
+        let mut claims = Vec::new();
+        let split = |finished: Finished| {
+            claims.extend(finished.claim);
+            (finished.plan, finished.verified)
+        };
+        let (plans, files): (Vec<Plan>, Vec<Verified>) = group.into_iter().map(split).unzip();
         let mut folders = Folders::new();
+        let mut named = Vec::new();
         let answers: Vec<_> = plans
             .iter()
-            .zip(flush(files))
-            .map(|(plan, ready)| self.place(plan, ready?, &mut folders, on_wait))
+            .zip(flush(files, on_wait))
+            .map(|(plan, ready)| {
+                let ready = ready?;
+                named.extend(self.unflushed.add(ready.file()));
+                self.place(plan, ready, &mut folders, on_wait)
+            })
             .collect();
         match self.flush_folders(&folders) {
-            Ok(()) => answers,
+            Ok(()) => {
+                self.unflushed.remove(&named);
+                answers
+            }
             Err(error) => answers.into_iter().map(|answer| answer.and(Err(again(&error)))).collect(),
         }
     }
@@ -137,7 +153,30 @@ fn outcome(plan: &Plan, path: &RemotePath, replace: Replace) -> StoredOutcome {
     }
 }
 
-fn flush(files: Vec<Verified>) -> Vec<Result<Ready>> {
+/// Flushes the content of files, on a thread of its own where one is to be had, so that the peer can be told meanwhile.
+fn flush(files: Vec<Verified>, on_wait: &mut OnWait<'_>) -> Vec<Result<Ready>> {
+    let Some(_helper) = Helper::take() else { return flush_now(files) };
+    // Handed over through a slot, so that the files are still here if the thread cannot be started.
+    let slot = Mutex::new(Some(files));
+    let take = || slot.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+    let (done, flushed) = bounded(1);
+    std::thread::scope(|scope| {
+        let work = || drop(done.send(flush_now(take())));
+        if std::thread::Builder::new().name("flush".into()).spawn_scoped(scope, work).is_err() {
+            return flush_now(take());
+        }
+        loop {
+            match flushed.recv_timeout(PATIENCE) {
+                Ok(ready) => return ready,
+                // A peer that is gone is noticed later; its files are flushed all the same.
+                Err(RecvTimeoutError::Timeout) => drop(on_wait()),
+                Err(RecvTimeoutError::Disconnected) => return Vec::new(),
+            }
+        }
+    })
+}
+
+fn flush_now(files: Vec<Verified>) -> Vec<Result<Ready>> {
     if files.len() <= FLUSH_ONE_BY_ONE {
         return files.into_iter().map(Verified::flush).collect();
     }

@@ -4,11 +4,13 @@
 //! nothing of requests, names or conflicts.
 
 mod digest;
+mod helper;
 mod progress;
 mod receive;
 mod send;
 
 pub use digest::{digest_bytes, digest_file, finish, hash_range};
+pub use helper::Helper;
 pub use progress::{Counter, Progress};
 pub use receive::{Received, Sink, discard, receive};
 pub use send::{read_exactly, send_range};

@@ -1,9 +1,9 @@
 //! A file's bytes on their way in: received, stored and hashed, each while the others go on.
 //!
-//! One thread receives and stores; for all but small files a second one hashes. They hand [`BUFFERS`] buffers of [`BUFFER`]
+//! One thread receives and stores; for all but small files a second one hashes, where one is to be had. They hand [`BUFFERS`] buffers of [`BUFFER`]
 //! bytes to and fro, so a transfer takes 1 MiB of memory however large the file is.
 
-use super::{Counter, finish};
+use super::{Counter, Helper, finish};
 use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
 use crate::staged::Staged;
@@ -71,7 +71,10 @@ pub fn receive(
     limit: u64,
     progress: &dyn Counter,
 ) -> Result<Received> {
-    let mut hashing = if expected <= HASH_INLINE { Hashing::inline(hasher) } else { Hashing::threaded(hasher)? };
+    let mut hashing = match (expected > HASH_INLINE).then(Helper::take).flatten() {
+        Some(helper) => Hashing::threaded(hasher, helper)?,
+        None => Hashing::inline(hasher),
+    };
     let mut buffer = hashing.first_buffer(expected);
     let (mut filled, mut bytes, mut last_frame) = (0, 0, 0);
     loop {
@@ -133,7 +136,12 @@ pub fn discard(connection: &mut Connection) -> Result<(Kind, Vec<u8>)> {
 
 enum Hashing {
     Inline(Box<blake3::Hasher>),
-    Threaded { full: Sender<(Vec<u8>, usize)>, empty: Receiver<Vec<u8>>, thread: JoinHandle<blake3::Hasher> },
+    Threaded {
+        full: Sender<(Vec<u8>, usize)>,
+        empty: Receiver<Vec<u8>>,
+        thread: JoinHandle<blake3::Hasher>,
+        _helper: Helper,
+    },
 }
 
 impl Hashing {
@@ -141,7 +149,7 @@ impl Hashing {
         Self::Inline(Box::new(hasher))
     }
 
-    fn threaded(mut hasher: blake3::Hasher) -> Result<Self> {
+    fn threaded(mut hasher: blake3::Hasher, helper: Helper) -> Result<Self> {
         let (full, filled) = bounded::<(Vec<u8>, usize)>(BUFFERS);
         let (give_back, empty) = bounded(BUFFERS);
         for _ in 1..BUFFERS {
@@ -159,7 +167,7 @@ impl Hashing {
             .name("hash".into())
             .spawn(work)
             .map_err(|error| Error::local("start", "a hashing thread", error))?;
-        Ok(Self::Threaded { full, empty, thread })
+        Ok(Self::Threaded { full, empty, thread, _helper: helper })
     }
 
     fn first_buffer(&self, expected: u64) -> Vec<u8> {
@@ -187,7 +195,7 @@ impl Hashing {
     fn finish(self) -> Result<Digest> {
         match self {
             Self::Inline(hasher) => Ok(finish(&hasher)),
-            Self::Threaded { full, thread, empty } => {
+            Self::Threaded { full, thread, empty, _helper } => {
                 drop(full);
                 drop(empty);
                 let hasher = thread
