@@ -199,11 +199,13 @@ impl Sources {
     fn of(matches: &ArgMatches) -> Self {
         // A flag may stand after the command; then the command's matches know it.
         let below = matches.subcommand().map(|(_, below)| below);
-        let source = |matches: &ArgMatches, name: &str| matches.value_source(name);
-        let named = matches.ids().filter_map(|id| {
-            let name = id.as_str();
-            let found = below.and_then(|below| below.try_contains_id(name).ok().and(source(below, name)));
-            let word = match found.or_else(|| source(matches, name))? {
+        let command = Arguments::command();
+        // Only arguments may be asked for: `ids` has groups too, and their source is a panic.
+        let names = command.get_arguments().map(|argument| argument.get_id().as_str());
+        let named = names.filter_map(|name| {
+            let found = below.filter(|below| below.ids().any(|id| id == name)).and_then(|it| it.value_source(name));
+            let known = matches.ids().any(|id| id == name);
+            let word = match found.or_else(|| known.then(|| matches.value_source(name)).flatten())? {
                 ValueSource::CommandLine => "flag",
                 ValueSource::EnvVariable => "environment",
                 _ => "default",
