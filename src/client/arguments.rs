@@ -1,6 +1,6 @@
 //! The command line: flags, commands, and where each setting came from.
 
-use super::download::Strategy;
+use super::options::Strategy;
 use super::terminal::ColorChoice;
 use crate::wire::OnConflict;
 use clap::parser::ValueSource;
