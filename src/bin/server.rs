@@ -2,6 +2,7 @@
 
 use bytesize::ByteSize;
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
@@ -48,11 +49,11 @@ struct Arguments {
     log_level: log::LevelFilter,
 
     /// Take no uploads
-    #[arg(long, env = "HOSTDIR_SERVER_READ_ONLY")]
+    #[arg(long, env = "HOSTDIR_SERVER_READ_ONLY", value_parser = BoolishValueParser::new())]
     read_only: bool,
 
     /// Let uploads replace files where the sender asks for it
-    #[arg(long, conflicts_with = "read_only", env = "HOSTDIR_SERVER_ALLOW_OVERWRITE")]
+    #[arg(long, conflicts_with = "read_only", env = "HOSTDIR_SERVER_ALLOW_OVERWRITE", value_parser = BoolishValueParser::new())]
     allow_overwrite: bool,
 
     /// Connections at once, each with a thread; one address can have seven eighths of them
@@ -91,8 +92,8 @@ fn main() -> ExitCode {
         Ok(Drained::Whole) => ExitCode::SUCCESS,
         Ok(Drained::Cut) => ExitCode::from(1),
         Err(error) => {
-            // Standard error may be closed; there is nobody else to tell.
-            let _ = writeln!(stderr(), "server: {error}");
+            // Standard error may be closed; there is nobody else to tell. One write, so that no other line comes between.
+            let _ = stderr().write_all(format!("server: {error}\n").as_bytes());
             ExitCode::from(if matches!(error, Error::Refused { .. }) { 2 } else { 3 })
         }
     }
@@ -100,8 +101,14 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<Drained, Error> {
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
-    make_directory(&arguments.dir, "--dir", &console)?;
-    make_directory(&arguments.log_dir, "--log-dir", &console)?;
+    let result = serve(arguments, &console);
+    console.flush();
+    result
+}
+
+fn serve(arguments: &Arguments, console: &Console) -> Result<Drained, Error> {
+    make_directory(&arguments.dir, "--dir", console)?;
+    make_directory(&arguments.log_dir, "--log-dir", console)?;
     let log = start_logging(arguments)?;
     raise_descriptor_limit();
     let listeners = server::bind(arguments.ip, arguments.port)?;
@@ -109,7 +116,7 @@ fn run(arguments: &Arguments) -> Result<Drained, Error> {
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
     let log = watch_signals(&stop, log).map_err(|error| Error::local("watch", "signals", error))?;
-    announce(arguments, &listeners, &console);
+    announce(arguments, &listeners, console);
     let config = server::Config {
         name: arguments.name.clone().unwrap_or_else(machine_name),
         max_connections: arguments.max_connections as usize,
@@ -118,7 +125,6 @@ fn run(arguments: &Arguments) -> Result<Drained, Error> {
     };
     let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
     log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
-    console.flush();
     log.flush();
     Ok(drained)
 }
