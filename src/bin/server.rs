@@ -5,7 +5,7 @@ use clap::Parser;
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
-use hostdir::server::{self, Console, Drained, Stop};
+use hostdir::server::{self, Confinement, Console, Drained, Level, Stop};
 use hostdir::store::{self, Store, Sweep};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -55,6 +55,10 @@ struct Arguments {
     #[arg(long, conflicts_with = "read_only", env = "HOSTDIR_SERVER_ALLOW_OVERWRITE")]
     allow_overwrite: bool,
 
+    /// Do not confine the server to the host directory and the logs (where the kernel can: Landlock)
+    #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT")]
+    no_confinement: bool,
+
     /// Connections at once, each with a thread; one address can have seven eighths of them
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=10_900), env = "HOSTDIR_SERVER_MAX_CONNECTIONS")]
     max_connections: u32,
@@ -99,10 +103,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Drained, Error> {
+    let made = [make_directory(&arguments.dir)?, make_directory(&arguments.log_dir)?];
+    // Before the first thread: the wall is around this thread and those that it starts.
+    let confined = confine(arguments);
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
-    make_directory(&arguments.dir, &console)?;
-    make_directory(&arguments.log_dir, &console)?;
+    made.iter().flatten().for_each(|line| console.say(line));
     let log = start_logging(arguments)?;
+    log_confinement(confined);
     raise_descriptor_limit();
     let listeners = server::bind(arguments.ip, arguments.port)?;
     let store = Store::open(store_config(arguments))?;
@@ -141,14 +148,34 @@ fn deadlines(arguments: &Arguments) -> Deadlines {
     }
 }
 
-fn make_directory(directory: &Path, console: &Console) -> Result<(), Error> {
+/// Makes a directory that is missing, and says so.
+fn make_directory(directory: &Path) -> Result<Option<String>, Error> {
     if directory.is_dir() {
-        return Ok(());
+        return Ok(None);
     }
     std::fs::create_dir_all(directory)
         .map_err(|error| Error::local("make the directory", directory.display(), error))?;
-    console.say(&format!("Made {}", directory.display()));
-    Ok(())
+    Ok(Some(format!("Made {}", directory.display())))
+}
+
+/// The error is a sentence: whatever keeps the wall from being raised does not keep the server from serving.
+fn confine(arguments: &Arguments) -> Result<Level, String> {
+    if arguments.no_confinement {
+        return Err("turned off by --no-confinement".into());
+    }
+    let confinement = Confinement {
+        directory: arguments.dir.clone(),
+        read_only: arguments.read_only,
+        logs: arguments.log_dir.clone(),
+    };
+    confinement.raise().map_err(|error| error.to_string())
+}
+
+fn log_confinement(confined: Result<Level, String>) {
+    match confined {
+        Ok(level) => log::info!(event = "confined", level = level.name(); ""),
+        Err(cause) => log::warn!(event = "confined", level = Level::None.name(), cause; ""),
+    }
 }
 
 fn start_logging(arguments: &Arguments) -> Result<logging::Handle, Error> {
