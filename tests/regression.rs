@@ -7,7 +7,6 @@ use common::{Frame, Log, Server, Strace, content, digest_of, eventually, put_fil
 use hostdir::wire::{Begin, ErrorCode, Put, Reply, Request, StoredOutcome};
 use std::fs;
 use std::io::Read;
-use std::time::Duration;
 use tempfile::TempDir;
 
 fn served(arguments: &[&str]) -> (TempDir, Server) {
@@ -112,18 +111,4 @@ fn the_receipt_of_the_last_download_was_not_read() {
     client.receipt(transfer).unwrap();
     assert_eq!(server.wait(), 0);
     server.logged(Log::Transfers, &["event=download", "status=ok"]);
-}
-
-/// Cause: an upload that was offered was held until the goodbye of its connection was over, two seconds later; whoever took
-/// it over waited for that.
-#[test]
-fn taking_an_upload_over_waited_for_the_goodbye_of_its_holder() {
-    let (_dir, server) = served(&[]);
-    let put = Put { upload: Some(upload_id(1)), ..put_file("f", 10) };
-    let mut holder = server.client();
-    holder.ask(put.clone()).unwrap().unwrap();
-    let began = std::time::Instant::now();
-    server.client().ask(put).unwrap().unwrap();
-    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
-    holder.refused(ErrorCode::Superseded);
 }
