@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::root::Root;
 use crate::wire::{Digest, ErrorCode, RemotePath};
 use rustix::fs::{
-    AtFlags, Dir, FallocateFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, fallocate, fstatfs,
-    ftruncate, futimens, mkdirat, openat, renameat, renameat_with, statat, syncfs, unlinkat,
+    AtFlags, Dir, FallocateFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, fallocate, fstat,
+    fstatfs, ftruncate, futimens, mkdirat, openat, renameat, renameat_with, statat, syncfs, unlinkat,
 };
 use rustix::io::{Errno, pwrite};
 use std::fs::File;
@@ -120,6 +120,29 @@ impl Staging {
         Ok(Staged { staging: Arc::clone(self), file, name: name.to_owned(), length: 0, fate: Fate::Remove })
     }
 
+    /// Begins an empty file, unless one of that name is there: then `None`.
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn create_new(self: &Arc<Self>, name: &str) -> Result<Option<Staged>> {
+        match self.open_partial(name, OFlags::CREATE | OFlags::EXCL) {
+            Err(Errno::EXIST) => Ok(None),
+            Err(error) => Err(failed("create", name, error)),
+            Ok(file) => {
+                let (staging, name) = (Arc::clone(self), name.to_owned());
+                Ok(Some(Staged { staging, file, name, length: 0, fate: Fate::Remove }))
+            }
+        }
+    }
+
+    /// Whether a staged file still is what stands here under its name.
+    #[must_use]
+    pub fn holds(&self, staged: &Staged) -> bool {
+        let here = statat(&self.partial, &*staged.name, AtFlags::SYMLINK_NOFOLLOW);
+        let ours = fstat(&staged.file);
+        matches!((here, ours), (Ok(here), Ok(ours)) if (here.st_ino, here.st_dev) == (ours.st_ino, ours.st_dev))
+    }
+
     /// Opens what is left of an earlier attempt; `None` if nothing is.
     ///
     /// # Errors
@@ -173,6 +196,12 @@ impl Staged {
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Its name in the staging folder.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The file, for reading back what is there.

@@ -1,3 +1,35 @@
-//! The client's side of hostdir.
+//! The client: typed calls over one connection, strategies that use several, commands for scripts and a menu for people.
+//!
+//! Trusts no server: names are parsed before they touch the disk, nothing is written outside the chosen folder, nothing
+//! beyond the announced size, and no file is replaced unasked. Must not know the server's side (`crate::server`).
+//!
+//! | Module | Owns |
+//! |---|---|
+//! | `session` | one connection: dialling, greeting, requests and their answers |
+//! | `cancel` | Ctrl-C |
+//! | `folder` | the download folder: what is there, partial files, places |
+//! | `select` | from words on the command line to files on the server |
+//! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
+//! | `download`, `upload` | many files over one or several connections |
+//! | `report` | what became of each file, for people and for programs |
+//! | `commands` | one file a command |
+//! | `menu` | the same for people |
+//! | `terminal` | screen, picker, bars; knows nothing of the network |
 
+pub mod arguments;
+mod cancel;
+mod commands;
+mod download;
+mod exit;
+mod folder;
+mod line;
+mod menu;
+mod options;
+mod report;
+mod retry;
+mod select;
+mod session;
 pub mod terminal;
+mod upload;
+
+pub use commands::run;

@@ -4,7 +4,7 @@
 //! [`RemotePath`](super::RemotePath) when it handles the message.
 
 use super::{Digest, ErrorCode, FRAME_HEADER, FrameHeader, Kind, RawBytes, TransferId, UploadId, Version, Violation};
-use minicbor::{Decode, Decoder, Encode};
+use minicbor::{Decode, Decoder, Encode, decode};
 
 /// HELLO: the client's first frame.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -244,7 +244,7 @@ pub struct Put {
     #[n(0)]
     pub path: RawBytes,
     /// File or folder.
-    #[cbor(n(1), skip_if = "is_default")]
+    #[cbor(n(1), skip_if = "is_default", decode_with = "known_number")]
     pub kind: PutKind,
     /// Bytes that will follow, if known.
     #[n(2)]
@@ -253,7 +253,7 @@ pub struct Put {
     #[n(3)]
     pub modified: Option<i64>,
     /// If the name is taken.
-    #[cbor(n(4), skip_if = "is_default")]
+    #[cbor(n(4), skip_if = "is_default", decode_with = "known_number")]
     pub on_conflict: OnConflict,
     /// Identity of the upload.
     #[n(5)]
@@ -500,6 +500,15 @@ impl Reply {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// Decodes an enumeration that has a default. Left to itself, the derived code takes an unknown number for an absent
+/// field and skips the item *after* it; as another error it is refused (PROTOCOL.md, section 13).
+fn known_number<'b, C, T: Decode<'b, C>>(decoder: &mut Decoder<'b>, context: &mut C) -> Result<T, decode::Error> {
+    T::decode(decoder, context).map_err(|error| match error {
+        error if error.is_unknown_variant() => decode::Error::message("unknown number in an enumeration"),
+        error => error,
+    })
 }
 
 fn from_cbor<'b, T: Decode<'b, ()>>(kind: Kind, body: &'b [u8]) -> Result<T, Violation> {

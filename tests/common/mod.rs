@@ -1,7 +1,13 @@
 //! What the tests with the real `server` share: the program on a port of its own, and a client that can misbehave.
 //!
 //! Not every test file uses all of it.
-#![allow(dead_code, unused_imports, clippy::unwrap_used, reason = "shared by many test programs, and test code")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "shared by many test programs, and test code"
+)]
 
 mod client;
 mod server;

@@ -1,0 +1,113 @@
+//! Ctrl-C: one flag, and the sockets that must be cut for it to be noticed.
+//!
+//! The first one stops cleanly: connections are cut, partial files are kept, a summary is printed. The second one leaves
+//! at once.
+
+use super::terminal::screen;
+use crate::connection::Interrupt;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The exit code of an interrupted program: 128 + SIGINT.
+pub(super) const INTERRUPTED: u8 = 130;
+
+/// The request to stop, shared by everything that runs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cancel {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    next: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    cancelled: bool,
+    sockets: Vec<(u64, Interrupt)>,
+}
+
+/// Keeps a connection among those that are cut; drop it with the connection.
+#[derive(Debug)]
+pub(super) struct Registration {
+    cancel: Cancel,
+    key: u64,
+}
+
+impl Cancel {
+    /// Watches Ctrl-C and SIGTERM from here on.
+    ///
+    /// # Errors
+    /// If the signals cannot be caught or the thread cannot be started.
+    pub(super) fn watch() -> std::io::Result<Self> {
+        let cancel = Self::default();
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let watched = cancel.clone();
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            for _ in signals.forever() {
+                if watched.is_cancelled() {
+                    screen::restore_now();
+                    std::process::exit(i32::from(INTERRUPTED));
+                }
+                watched.cancel();
+            }
+        })?;
+        Ok(cancel)
+    }
+
+    /// Stops everything.
+    pub(super) fn cancel(&self) {
+        let mut state = self.lock();
+        state.cancelled = true;
+        state.sockets.iter().for_each(|(_, socket)| socket.cut());
+        self.shared.changed.notify_all();
+    }
+
+    /// A new beginning: the menu goes on after a transfer was stopped.
+    pub(super) fn reset(&self) {
+        self.lock().cancelled = false;
+    }
+
+    /// Whether it was asked to stop.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.lock().cancelled
+    }
+
+    /// Adds a connection to those that are cut.
+    pub(super) fn register(&self, interrupt: Interrupt) -> Registration {
+        let key = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.lock();
+        if state.cancelled {
+            interrupt.cut();
+        }
+        state.sockets.push((key, interrupt));
+        Registration { cancel: self.clone(), key }
+    }
+
+    /// Rests, unless it is asked to stop; whether the rest was whole.
+    pub(super) fn rest(&self, duration: Duration) -> bool {
+        let state = self.lock();
+        let (state, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(state, duration, |state| !state.cancelled)
+            .unwrap_or_else(PoisonError::into_inner);
+        !state.cancelled
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.cancel.lock().sockets.retain(|(key, _)| *key != self.key);
+    }
+}

@@ -1,0 +1,133 @@
+//! The commands for scripts, one file each, and what they share.
+
+pub(super) mod get;
+mod list;
+mod ping;
+pub(super) mod put;
+
+use super::arguments::{Arguments, Command, Settings};
+use super::cancel::{Cancel, INTERRUPTED};
+use super::options::{Link, Options};
+use super::report::{Report, Style, error_json, print_json, say};
+use super::session::{Session, Target};
+use super::terminal::Terminal;
+use super::terminal::progress::{Display, Progress};
+use super::{exit, menu};
+use crate::error::{Error, Result};
+use clap::CommandFactory;
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What every command works with.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub(super) settings: Settings,
+    pub(super) terminal: Terminal,
+    pub(super) cancel: Cancel,
+}
+
+/// Does what the command line asks for; without a command, runs the menu.
+#[must_use]
+pub fn run(arguments: Arguments) -> ExitCode {
+    let Arguments { settings, command } = arguments;
+    let terminal = Terminal::detect(settings.color.into());
+    let cancel = match Cancel::watch() {
+        Ok(cancel) => cancel,
+        Err(error) => {
+            say(&format!("client: cannot watch signals: {error}"));
+            return ExitCode::from(exit::OTHER);
+        }
+    };
+    let context = Context { settings, terminal, cancel };
+    let (name, result) = match command {
+        None => ("menu", menu::run(&context)),
+        Some(Command::List { paths, long, recursive, null, unsorted }) => {
+            let format = list::Format { long, null, json: context.settings.json };
+            let scope = list::Scope { recursive, unsorted };
+            ("list", list::run(&context, &paths, format, scope))
+        }
+        Some(Command::Get { paths, output }) => ("get", get::run(&context, &paths, output.as_deref())),
+        Some(Command::Put { paths, to, name }) => ("put", put::run(&context, &paths, &to, name.as_deref())),
+        Some(Command::Ping { count }) => ("ping", ping::run(&context, count)),
+        Some(Command::Completions { shell }) => ("completions", Ok(completions(shell))),
+        Some(Command::Man) => ("man", man()),
+    };
+    ExitCode::from(result.unwrap_or_else(|error| context.fail(name, &error)))
+}
+
+impl Context {
+    /// Dials the server.
+    pub(super) fn open(&self) -> Result<Session> {
+        let link = self.link();
+        Session::open(&link.target, link.silence, &link.cancel)
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target { host: self.settings.ip.clone(), port: self.settings.port }
+    }
+
+    pub(super) fn link(&self) -> Link {
+        Link {
+            target: self.target(),
+            silence: Duration::from_secs(self.settings.timeout),
+            retries: self.settings.retries,
+            cancel: self.cancel.clone(),
+        }
+    }
+
+    pub(super) fn options(&self) -> Options {
+        Options {
+            link: self.link(),
+            strategy: self.settings.strategy(),
+            jobs: usize::from(self.settings.jobs),
+            on_conflict: self.settings.on_conflict.into(),
+            resume: !self.settings.no_resume,
+        }
+    }
+
+    pub(super) fn report(&self) -> Report {
+        let Settings { json, quiet, verbose, .. } = self.settings;
+        Report::new(Style { json, quiet, verbose })
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        let display = if self.settings.quiet { Display::Quiet } else { Display::suited_to(&self.terminal) };
+        Progress::new(&self.terminal, display)
+    }
+
+    /// Says in one line what failed, on what server, and ends with the code for it.
+    pub(super) fn fail(&self, command: &str, error: &Error) -> u8 {
+        if self.cancel.is_cancelled() {
+            return INTERRUPTED;
+        }
+        if self.settings.json {
+            print_json(&error_json(None, error));
+        }
+        say(&format!("{command}: {error} (server {})", self.target()));
+        exit::code(error)
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> u8 {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "client", &mut script);
+    print_whole(&script)
+}
+
+fn man() -> Result<u8> {
+    let mut page = Vec::new();
+    let written = clap_mangen::Man::new(Arguments::command()).render(&mut page);
+    written.map_err(|error| Error::local("render", "the manual page", error))?;
+    Ok(print_whole(&page))
+}
+
+fn print_whole(bytes: &[u8]) -> u8 {
+    match stdout().lock().write_all(bytes) {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            let _ = writeln!(stderr(), "client: write to standard output: {error}");
+            exit::OTHER
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! `client put`.
+
+use super::Context;
+use crate::client::exit;
+use crate::client::report::{FileReport, Report, Status, print_line, say};
+use crate::client::session::Session;
+use crate::client::terminal::progress::Outcome;
+use crate::client::terminal::quantity::{counted, size};
+use crate::client::upload::{FolderJob, Job, There, make_folders, stream, upload};
+use crate::error::{Error, Result};
+use crate::escape::harmless;
+use crate::root::nanoseconds;
+use crate::wire::{Entry, EntryKind, ErrorCode, List, RawBytes, RemoteFolder, RemotePath};
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::io::stdin;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use walkdir::{DirEntry, WalkDir};
+
+/// What is to be sent.
+#[derive(Debug, Default)]
+struct Plan {
+    files: Vec<Job>,
+    folders: Vec<FolderJob>,
+    left_out: u64,
+}
+
+/// Uploads files and folders into a folder of the server.
+pub(in crate::client) fn run(context: &Context, paths: &[PathBuf], to: &OsStr, name: Option<&OsStr>) -> Result<u8> {
+    let to = RemoteFolder::parse(crate::client::select::trim(to.as_bytes()))?;
+    if name.is_some() && paths.len() > 1 {
+        return Ok(usage("--name goes with one file or folder"));
+    }
+    let is_input = |path: &PathBuf| path.as_os_str() == "-";
+    if paths.iter().any(is_input) && (paths.len() > 1 || name.is_none()) {
+        return Ok(usage("standard input (-) goes alone, with --name"));
+    }
+    let mut session = context.open()?;
+    let report = context.report();
+    if let (true, Some(name)) = (is_input(&paths[0]), name) {
+        send_input(context, &mut session, &to.join(name.as_bytes())?, &report)?;
+        session.close();
+        report.summary(&context.terminal, "(standard input cannot be read again)", None);
+        return Ok(report.exit_code());
+    }
+    let mut plan = Plan::default();
+    for path in paths {
+        let target = target(path, &to, name).and_then(|target| add(&mut plan, path, &target, &report).map(|()| target));
+        match target {
+            Ok(target) => compare(&mut plan, &mut session, &target)?,
+            Err(error) => report.problem(&harmless(path.as_os_str().as_bytes()), &error),
+        }
+    }
+    report.left_out(plan.left_out);
+    if context.settings.dry_run {
+        dry_run(&plan);
+    } else {
+        send(context, plan, session, &report)?;
+    }
+    let words: Vec<_> = paths.iter().map(|path| super::get::quoted(&path.to_string_lossy())).collect();
+    report.summary(&context.terminal, &format!("client put {}", words.join(" ")), None);
+    Ok(report.exit_code())
+}
+
+fn usage(message: &str) -> u8 {
+    say(&format!("put: {message}"));
+    exit::USAGE
+}
+
+fn send(context: &Context, plan: Plan, session: Session, report: &Report) -> Result<()> {
+    let progress = context.progress();
+    let session = upload(plan.files, session, &context.options(), &progress, report);
+    progress.finish();
+    if plan.folders.is_empty() || context.cancel.is_cancelled() {
+        session.into_iter().for_each(Session::close);
+        return Ok(());
+    }
+    let mut session = session.map_or_else(|| context.open(), Ok)?;
+    make_folders(plan.folders, &mut session, report)?;
+    session.close();
+    Ok(())
+}
+
+fn send_input(context: &Context, session: &mut Session, path: &RemotePath, report: &Report) -> Result<()> {
+    let progress = context.progress();
+    let shown = progress.start(path.as_bytes(), None, 0);
+    let result = stream(session, &mut stdin().lock(), path, &context.options(), &shown);
+    let (status, transfer) = match result {
+        Ok(stored) => {
+            shown.finish(Outcome::Complete);
+            let renamed = (*stored.path != *path.as_bytes()).then(|| harmless(&stored.path));
+            (Status::Done { renamed }, Some(stored.transfer))
+        }
+        Err(error) => {
+            shown.finish(Outcome::Failed(error.to_string()));
+            (Status::Failed { error, partial: 0 }, None)
+        }
+    };
+    progress.finish();
+    let (path, moved) = (path.as_bytes().to_vec(), shown.moved());
+    report.file(&FileReport { path, size: moved, moved, resumed: 0, transfer, status });
+    Ok(())
+}
+
+/// The remote path of a file or folder given on the command line.
+fn target(path: &Path, to: &RemoteFolder, name: Option<&OsStr>) -> Result<RemotePath> {
+    if let Some(name) = name {
+        return Ok(to.join(name.as_bytes())?);
+    }
+    // `.` and `..` have a name only when they are resolved.
+    let resolved = match path.file_name() {
+        Some(_) => path.to_owned(),
+        None => std::fs::canonicalize(path).map_err(|error| Error::local("open", path.display(), error))?,
+    };
+    let name = resolved
+        .file_name()
+        .ok_or_else(|| Error::refused(ErrorCode::BadPath, "/ has no name: give one with --name"))?;
+    Ok(to.join(name.as_bytes())?)
+}
+
+/// Adds a file, or a folder with all that is below it, to the plan. What cannot be sent is reported.
+fn add(plan: &mut Plan, path: &Path, target: &RemotePath, report: &Report) -> Result<()> {
+    // A link that is named is meant; one that is met on the way is left out.
+    let metadata = std::fs::metadata(path).map_err(|error| Error::local("open", path.display(), error))?;
+    if metadata.is_file() {
+        plan.files.push(job(path.to_owned(), target.clone(), &metadata));
+        return Ok(());
+    }
+    if !metadata.is_dir() {
+        return Err(Error::refused(ErrorCode::NotAFile, "neither a file nor a folder"));
+    }
+    plan.folders.push(FolderJob { path: target.clone(), modified: modified(&metadata) });
+    for entry in WalkDir::new(path).min_depth(1).sort_by_file_name() {
+        match entry {
+            Ok(entry) => add_entry(plan, path, target, &entry)
+                .unwrap_or_else(|error| report.problem(&shown(entry.path()), &error)),
+            Err(error) => {
+                let failed = shown(error.path().unwrap_or(path));
+                report.problem(&failed, &Error::local("read", &failed, std::io::Error::from(error)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds what was met below `path`, which becomes `target`.
+fn add_entry(plan: &mut Plan, path: &Path, target: &RemotePath, entry: &DirEntry) -> Result<()> {
+    let kind = entry.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        plan.left_out += 1;
+        return Ok(());
+    }
+    let below = entry.path().strip_prefix(path).unwrap_or(entry.path());
+    let remote = RemoteFolder::from(target.clone()).join(below.as_os_str().as_bytes())?;
+    remote.check_portable()?;
+    let metadata =
+        entry.metadata().map_err(|error| Error::local("stat", shown(entry.path()), std::io::Error::from(error)))?;
+    if metadata.is_file() {
+        plan.files.push(job(entry.path().to_owned(), remote, &metadata));
+    } else {
+        plan.folders.push(FolderJob { path: remote, modified: modified(&metadata) });
+    }
+    Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    harmless(path.as_os_str().as_bytes())
+}
+
+fn job(local: PathBuf, path: RemotePath, metadata: &Metadata) -> Job {
+    Job { local, path, size: metadata.len(), modified: modified(metadata), there: There::Nothing }
+}
+
+fn modified(metadata: &Metadata) -> i64 {
+    nanoseconds(metadata.mtime(), metadata.mtime_nsec())
+}
+
+/// Looks what the server has already at and below a path, so that a second run moves nothing.
+fn compare(plan: &mut Plan, session: &mut Session, target: &RemotePath) -> Result<()> {
+    let mut there: HashMap<RemotePath, Entry> = HashMap::new();
+    let request = List { path: RawBytes(target.as_bytes().to_vec()), recursive: true, limit: None };
+    let listed = session.list(request, &mut |folder, entry| {
+        there.insert(folder.join(&entry.name)?, entry);
+        Ok(())
+    });
+    match listed {
+        Err(Error::Refused { code: ErrorCode::NotFound | ErrorCode::NotAFile, .. }) => return Ok(()),
+        result => result?,
+    };
+    for job in &mut plan.files {
+        job.there = match there.get(&job.path) {
+            Some(entry) if entry.size != job.size => There::Nothing,
+            Some(entry) if entry.modified == job.modified => There::Same,
+            Some(_) => There::SameSize,
+            None => job.there,
+        };
+    }
+    let is_there = |folder: &FolderJob| {
+        there
+            .get(&folder.path)
+            .is_some_and(|entry| entry.kind == EntryKind::Folder && entry.modified == folder.modified)
+    };
+    // What goes into a folder changes its time again; only one with nothing to come can be left out.
+    let to_come = plan.files.iter().filter(|job| job.there != There::Same).map(|job| job.path.parent());
+    let to_make = plan.folders.iter().filter(|folder| !is_there(folder)).map(|folder| folder.path.parent());
+    let changing: HashSet<RemoteFolder> = to_come.chain(to_make).collect();
+    plan.folders.retain(|folder| !is_there(folder) || changing.contains(&RemoteFolder::from(folder.path.clone())));
+    Ok(())
+}
+
+fn dry_run(plan: &Plan) {
+    let new: Vec<_> = plan.files.iter().filter(|job| job.there != There::Same).collect();
+    for job in &new {
+        print_line(&format!("{:>10}  {}", size(job.size), job.path));
+    }
+    let bytes = new.iter().map(|job| job.size).sum();
+    say(&format!("{}, {} would be uploaded (dry run)", counted(new.len() as u64, "file"), size(bytes)));
+}

@@ -1,0 +1,466 @@
+//! Many files, from the server to the download folder.
+//!
+//! A worker has one connection at a time. It keeps several requests on their way ([`WINDOW`]), so that a small file does not
+//! cost a round trip, and takes the answers in order. Serial is one worker; parallel is several, each with a new
+//! connection for every file; by default several workers keep their connections. A connection that breaks is dialled again with
+//! backoff, and what was on its way is asked for again, from where it broke off.
+
+use super::folder::{Before, Folder, Partial, Placed, hash_partial};
+use super::line::{Line, Queue, Recovery};
+use super::options::{Options, Strategy};
+use super::report::{FileReport, Report, Status, say};
+use super::session::Session;
+use super::terminal::progress::{Outcome, Progress, Transfer};
+use crate::error::{Error, Result};
+use crate::staged::Staged;
+use crate::transfer::Counter;
+use crate::wire::{
+    ErrorCode, FileHeader, Get, OnConflict, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, TransferId,
+    Violation,
+};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Requests on their way at a time; refilled when half of them are answered.
+const WINDOW: usize = 256;
+/// Bytes asked for at a time, beyond the first file: what is asked for cannot be given to another worker any more.
+const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+/// A file that changes again and again while it is fetched is given up after so many attempts.
+const ATTEMPTS: u32 = 4;
+
+/// One file to fetch.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) path: RemotePath,
+    /// Where it goes in the download folder, if not under the same path.
+    local: Option<RemotePath>,
+    pub(super) size: u64,
+    pub(super) modified: i64,
+    /// If the name is taken, where that was decided for this file alone.
+    pub(super) on_conflict: Option<OnConflict>,
+    attempts: u32,
+}
+
+impl Job {
+    pub(super) fn new(path: RemotePath, size: u64, modified: i64) -> Self {
+        Self { path, local: None, size, modified, on_conflict: None, attempts: 0 }
+    }
+
+    /// The same file, to be stored under another path.
+    pub(super) fn stored_as(self, local: RemotePath) -> Self {
+        Self { local: Some(local), ..self }
+    }
+
+    /// Its path in the download folder.
+    pub(super) fn place(&self) -> &RemotePath {
+        self.local.as_ref().unwrap_or(&self.path)
+    }
+}
+
+/// Fetches files. `session` is used first; what became of each file is in `report`.
+pub(super) fn download(
+    mut jobs: Vec<Job>,
+    session: Session,
+    folder: &Folder,
+    options: &Options,
+    progress: &Progress,
+    report: &Report,
+) {
+    if options.strategy != Strategy::Serial {
+        // The largest first: nobody then waits for one large file at the end.
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
+    }
+    let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
+    progress.expect(jobs.len() as u64, jobs.iter().map(|job| job.size).sum());
+    let queue = Queue::new(jobs);
+    let shared = Shared { folder, options, progress, report };
+    let mut session = Some(session);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let line = Line::new(&queue, options, progress, session.take());
+            let mut worker = Worker { shared: &shared, line, waiting: VecDeque::new() };
+            scope.spawn(move || worker.run());
+        }
+    });
+}
+
+struct Shared<'a> {
+    folder: &'a Folder,
+    options: &'a Options,
+    progress: &'a Progress,
+    report: &'a Report,
+}
+
+struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    line: Line<'a, Job>,
+    waiting: VecDeque<Waiting>,
+}
+
+/// A request on its way.
+struct Waiting {
+    job: Job,
+    asked: Asked,
+    shown: Arc<Transfer>,
+}
+
+enum Asked {
+    /// All bytes, or those that a partial file lacks.
+    Bytes(Option<Partial>),
+    /// Only the digest, to compare it with what is there.
+    Digest,
+}
+
+/// How a file that was answered ended; what is not final is asked for again.
+enum Ended {
+    Finally(Status, TransferId, u64),
+    Again(Job),
+}
+
+impl Counter for Transfer {
+    fn add(&self, bytes: u64) {
+        Self::add(self, bytes);
+    }
+}
+
+impl Worker<'_> {
+    fn run(&mut self) {
+        loop {
+            if let Err(error) = self.fill() {
+                self.recover(error);
+            }
+            let Some(waiting) = self.waiting.pop_front() else {
+                if self.line.is_done() {
+                    break;
+                } else {
+                    continue;
+                };
+            };
+            match self.take_answer(waiting) {
+                Ok(()) => self.line.went_well(),
+                Err(error) => self.recover(error),
+            }
+        }
+        if let Some(session) = self.line.take_session() {
+            session.close();
+        }
+    }
+
+    /// Sends requests until enough are on their way.
+    fn fill(&mut self) -> Result<()> {
+        if self.waiting.len() > WINDOW / 2 {
+            return Ok(());
+        }
+        while self.has_room() {
+            let Some(job) = self.line.next_job() else { break };
+            self.ask(job)?;
+        }
+        match self.line.open_session() {
+            Some(session) if !self.waiting.is_empty() => session.flush(),
+            _ => Ok(()),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        if self.shared.options.strategy == Strategy::Parallel {
+            return self.waiting.is_empty();
+        }
+        let bytes: u64 = self.waiting.iter().map(|waiting| waiting.job.size).sum();
+        self.waiting.len() < WINDOW && (self.waiting.is_empty() || bytes < WINDOW_BYTES)
+    }
+
+    /// Asks for a file, unless nothing needs to be fetched.
+    fn ask(&mut self, job: Job) -> Result<()> {
+        if let Some(status) = self.line.not_tried() {
+            self.report(job, status, None, 0, 0);
+            return Ok(());
+        }
+        let asked = match self.shared.folder.look(job.place(), job.size, job.modified, self.policy(&job)) {
+            Ok(Before::Fetch) => Asked::Bytes(self.partial(&job)),
+            Ok(Before::Compare) if job.attempts == 0 => Asked::Digest,
+            Ok(Before::Compare) => Asked::Bytes(self.partial(&job)),
+            Ok(Before::There(_)) => return self.settle(job, Status::Identical, Outcome::Kept),
+            Ok(Before::Skipped) => {
+                return self.settle(job, Status::Skipped, Outcome::Skipped("the name is taken".into()));
+            }
+            Err(error) => {
+                let outcome = Outcome::Failed(error.to_string());
+                return self.settle(job, Status::Failed { error, partial: 0 }, outcome);
+            }
+        };
+        let held = match &asked {
+            Asked::Bytes(Some(partial)) => partial.staged.length(),
+            _ => 0,
+        };
+        let request = request(&job, &asked);
+        let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), held);
+        // Noted before it is sent: if that fails, it is asked for again.
+        self.waiting.push_back(Waiting { job, asked, shown });
+        self.line.session()?.request(&Request::Get(request))
+    }
+
+    fn policy(&self, job: &Job) -> OnConflict {
+        job.on_conflict.unwrap_or(self.shared.options.on_conflict)
+    }
+
+    fn partial(&self, job: &Job) -> Option<Partial> {
+        if !self.shared.options.resume {
+            return None;
+        }
+        // What cannot be resumed is fetched anew.
+        self.shared.folder.partial(job.place()).ok().flatten().filter(|partial| partial.staged.length() <= job.size)
+    }
+
+    /// Takes the answer to the oldest request.
+    fn take_answer(&mut self, waiting: Waiting) -> Result<()> {
+        let Waiting { job, asked, shown } = waiting;
+        let ended = match asked {
+            Asked::Digest => self.compare(job.clone()),
+            Asked::Bytes(partial) => self.fetch(job.clone(), partial, &shown),
+        };
+        match ended {
+            Ok(Ended::Again(job)) => {
+                shown.finish(Outcome::Skipped("started over".into()));
+                self.line.again(job);
+            }
+            Ok(Ended::Finally(status, transfer, resumed)) => {
+                shown.finish(outcome(&status));
+                self.report(job, status, Some(transfer), shown.moved(), resumed);
+            }
+            Err(error) if is_of_this_file(&error) => {
+                shown.finish(Outcome::Failed(error.to_string()));
+                self.report(job, Status::Failed { error, partial: 0 }, None, shown.moved(), 0);
+            }
+            Err(error) => {
+                shown.finish(Outcome::Failed(error.to_string()));
+                self.line.again(job);
+                return Err(error);
+            }
+        }
+        if self.shared.options.strategy == Strategy::Parallel
+            && let Some(session) = self.line.take_session()
+        {
+            session.close();
+        }
+        Ok(())
+    }
+
+    /// The answer to a GET for no bytes: is what is there the same?
+    fn compare(&mut self, job: Job) -> Result<Ended> {
+        let session = self.line.session()?;
+        let header = session.file_header()?;
+        let mut nowhere = Nowhere;
+        let (_, digest) =
+            session.file_body(&header, &mut nowhere, blake3::Hasher::new(), &crate::transfer::Progress::default())?;
+        let digest = digest.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
+        if self.shared.folder.adopt(job.place(), digest, header.modified).unwrap_or(false) {
+            return Ok(Ended::Finally(Status::Identical, header.transfer, 0));
+        }
+        Ok(match self.policy(&job) {
+            OnConflict::Skip => Ended::Finally(Status::Skipped, header.transfer, 0),
+            OnConflict::Fail => {
+                return Err(Error::refused(ErrorCode::Exists, format!("{} is there and differs", job.path)));
+            }
+            OnConflict::Rename | OnConflict::Overwrite => Ended::Again(Job { attempts: job.attempts + 1, ..job }),
+        })
+    }
+
+    /// The answer to a GET for bytes, into a partial file and then into place.
+    fn fetch(&mut self, job: Job, partial: Option<Partial>, shown: &Transfer) -> Result<Ended> {
+        let again = |job: Job| Ended::Again(Job { attempts: job.attempts + 1, ..job });
+        let header = match self.line.session()?.file_header() {
+            Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => {
+                partial.into_iter().for_each(|mut partial| partial.staged.discard());
+                return Ok(again(job));
+            }
+            Err(error) => {
+                partial.into_iter().for_each(|partial| self.shared.folder.leave(job.place(), partial.staged));
+                return Err(error);
+            }
+            Ok(header) => header,
+        };
+        let held = partial.as_ref().map_or(0, |partial| partial.staged.length());
+        if header.offset != held || header.offset + header.length != header.size {
+            return Err(Violation::Contradiction("FILE with another part than was asked for").into());
+        }
+        shown.set_size(header.size);
+        let (staged, hasher) = match self.prepare(&job, partial, &header) {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(self.out_of_step(error)),
+        };
+        match self.receive(&job, staged, hasher, &header, shown) {
+            Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => Ok(again(job)),
+            Err(error) if error.code() == ErrorCode::Mismatch => {
+                self.receipt(header.transfer, ReceiptOutcome::Mismatch)?;
+                // What an earlier attempt left may be at fault; a whole new copy is not.
+                if held > 0 { Ok(again(job)) } else { Err(error) }
+            }
+            Err(error @ Error::Local { .. }) => {
+                self.receipt(header.transfer, ReceiptOutcome::NotStored)?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+            Ok(placed) => {
+                self.receipt(header.transfer, ReceiptOutcome::Verified)?;
+                Ok(Ended::Finally(status(placed, &job), header.transfer, held))
+            }
+        }
+    }
+
+    fn prepare(&self, job: &Job, partial: Option<Partial>, header: &FileHeader) -> Result<(Staged, blake3::Hasher)> {
+        match partial {
+            Some(partial) => {
+                let hasher = hash_partial(&partial.staged)?;
+                Ok((partial.staged, hasher))
+            }
+            None => Ok((self.shared.folder.begin(job.place(), header)?, blake3::Hasher::new())),
+        }
+    }
+
+    fn receive(
+        &mut self,
+        job: &Job,
+        mut staged: Staged,
+        hasher: blake3::Hasher,
+        header: &FileHeader,
+        shown: &Transfer,
+    ) -> Result<Placed> {
+        let folder = self.shared.folder;
+        let session = self.line.session()?;
+        let (received, announced) = match session.file_body(header, &mut staged, hasher, shown) {
+            Ok(body) => body,
+            Err(error @ Error::Local { .. }) => {
+                staged.discard();
+                return Err(self.out_of_step(error));
+            }
+            Err(error @ (Error::Network { .. } | Error::Timeout { .. })) => {
+                folder.leave(job.place(), staged);
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        let announced = announced.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
+        staged.set_modified(header.modified)?;
+        let ready = staged.verify(received.digest, announced)?.without_flush();
+        folder.place(ready, job.place(), self.policy(job))
+    }
+
+    /// After this machine failed in the middle of an answer: the rest of it is thrown away, or the connection.
+    fn out_of_step(&mut self, error: Error) -> Error {
+        if let Some(session) = self.line.open_session()
+            && session.skip_body().is_err()
+        {
+            self.line.take_session();
+        }
+        error
+    }
+
+    fn receipt(&mut self, transfer: TransferId, outcome: ReceiptOutcome) -> Result<()> {
+        match self.line.open_session() {
+            Some(session) => session.request(&Request::Receipt(Receipt { transfer, outcome })),
+            None => Ok(()),
+        }
+    }
+
+    /// A connection broke or cannot be had: what was on its way is asked for again, after a rest.
+    fn recover(&mut self, error: Error) {
+        while let Some(waiting) = self.waiting.pop_back() {
+            waiting.shown.finish(Outcome::Skipped("asked for again".into()));
+            if let Asked::Bytes(Some(partial)) = waiting.asked {
+                self.shared.folder.leave(waiting.job.place(), partial.staged);
+            }
+            self.line.again(waiting.job);
+        }
+        if let Recovery::GiveUp(error) = self.line.recover(error)
+            && let Some(job) = self.line.next_job()
+        {
+            let partial = self.kept(&job);
+            self.report(job, Status::Failed { error, partial }, None, 0, 0);
+        }
+    }
+
+    /// Bytes of a file that wait to be resumed.
+    fn kept(&self, job: &Job) -> u64 {
+        let Ok(Some(partial)) = self.shared.folder.partial(job.place()) else { return 0 };
+        let held = partial.staged.length();
+        self.shared.folder.leave(job.place(), partial.staged);
+        held
+    }
+
+    fn settle(&self, job: Job, status: Status, outcome: Outcome) -> Result<()> {
+        self.shared.progress.start(job.path.as_bytes(), Some(job.size), job.size).finish(outcome);
+        self.report(job, status, None, 0, 0);
+        Ok(())
+    }
+
+    fn report(&self, job: Job, status: Status, transfer: Option<TransferId>, moved: u64, resumed: u64) {
+        let status = match status {
+            Status::Interrupted { .. } => Status::Interrupted { partial: self.kept(&job) },
+            status => status,
+        };
+        let path = job.path.as_bytes().to_vec();
+        self.shared.report.file(&FileReport { path, size: job.size, moved, resumed, transfer, status });
+    }
+}
+
+/// Takes the bytes of an answer that has none.
+struct Nowhere;
+
+impl crate::transfer::Sink for Nowhere {
+    fn store(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_back(&mut self, _: u64) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn request(job: &Job, asked: &Asked) -> Get {
+    let path = RawBytes(job.path.as_bytes().to_vec());
+    let get = Get { path, offset: 0, length: None, version: None, digest: None };
+    match asked {
+        Asked::Digest => Get { length: Some(0), ..get },
+        Asked::Bytes(None) => get,
+        Asked::Bytes(Some(partial)) => {
+            Get { offset: partial.staged.length(), version: Some(partial.version.clone()), ..get }
+        }
+    }
+}
+
+/// Whether an error ends one file and not the session.
+fn is_of_this_file(error: &Error) -> bool {
+    match error {
+        Error::Refused { code, .. } => !code.ends_session(),
+        Error::Local { .. } => true,
+        _ => false,
+    }
+}
+
+fn status(placed: Placed, job: &Job) -> Status {
+    match placed {
+        Placed::At(name) => Status::Done { renamed: (name != *job.place()).then(|| name.to_string()) },
+        Placed::Identical(_) => Status::Identical,
+        Placed::Skipped => Status::Skipped,
+    }
+}
+
+fn outcome(status: &Status) -> Outcome {
+    match status {
+        Status::Done { .. } => Outcome::Complete,
+        Status::Identical => Outcome::Kept,
+        Status::Skipped => Outcome::Skipped("the name is taken".into()),
+        Status::Failed { error, .. } => Outcome::Failed(error.to_string()),
+        Status::Interrupted { .. } => Outcome::Failed("stopped".into()),
+    }
+}
+
+/// Says that names were left out of a listing, if some were.
+pub(super) fn say_left_out(skipped: u64, unreadable: u64) {
+    if skipped > 0 {
+        say(&format!("{skipped} left out: links, devices and names that cannot be sent"));
+    }
+    if unreadable > 0 {
+        say(&format!("{unreadable} folders or files cannot be read by the server"));
+    }
+}

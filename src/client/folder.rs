@@ -1,0 +1,300 @@
+//! The download folder: what is there already, what an earlier attempt left, and where a file may go.
+//!
+//! Owns everything that the client writes to disk. Names are [`RemotePath`]s, parsed before they come here; they are
+//! opened beneath the folder without following links, and no file is replaced unless that was asked for.
+
+use crate::conflict::{Place, find_place};
+use crate::error::{Error, Result};
+use crate::root::{FileState, OpenFile, Root};
+use crate::staged::{NotCommitted, Ready, Replace, Staged, Staging, set_modified};
+use crate::transfer::{digest_file, hash_range};
+use crate::wire::{Digest, FileHeader, OnConflict, RemoteFolder, RemotePath, Version};
+use rustix::fs::{AtFlags, FileType, FlockOperation, flock, fstat, statat, unlinkat};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a partial download is kept for the user to come back.
+const KEEP_PARTIAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Characters of a partial file's name that stand for its path; the version follows.
+const PREFIX: usize = 33;
+
+/// The folder that downloads go into.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: Root,
+    staging: Arc<Staging>,
+    /// Partial files that wait to be resumed: the name of each by its prefix, which stands for the path.
+    partials: Mutex<HashMap<String, String>>,
+}
+
+/// What is known of a file before it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It must be fetched; its name was free when it was looked at, or may be replaced or numbered.
+    Fetch,
+    /// It is there: same size, same modification time.
+    There(RemotePath),
+    /// A file of the same size is there; only the digest can tell whether it is the same.
+    Compare,
+    /// The name is taken by other content, which is to be left.
+    Skipped,
+}
+
+/// What an earlier attempt left of a file.
+#[derive(Debug)]
+pub(super) struct Partial {
+    pub(super) staged: Staged,
+    pub(super) version: Version,
+}
+
+impl Folder {
+    /// Opens the folder, making it if it is missing, and removes partial files that nobody came back for.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).map_err(|error| Error::local("make the folder", path.display(), error))?;
+        let root = Root::open(path)?;
+        let staging = Arc::new(open_staging(&root)?);
+        let mut partials = HashMap::new();
+        for (name, age, _) in staging.leftovers()? {
+            if age > KEEP_PARTIAL {
+                staging.remove(&name)?;
+            } else if let Some(prefix) = name.get(..PREFIX) {
+                partials.insert(prefix.to_owned(), name);
+            }
+        }
+        Ok(Self { root, staging, partials: Mutex::new(partials) })
+    }
+
+    /// Bytes that can still be written.
+    pub(super) fn free_space(&self) -> Result<u64> {
+        self.root.space().map(|(available, _)| available)
+    }
+
+    /// Looks at what is there under a file's name.
+    pub(super) fn look(&self, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
+        let Ok(folder) = self.root.open_folder(&path.parent()) else { return Ok(Before::Fetch) };
+        let mut only_time_differs = false;
+        let mut is_same = |found: &OpenFile| {
+            only_time_differs |= found.state.modified != modified;
+            Ok(found.state.modified == modified)
+        };
+        let place = find_place(&self.root, folder.as_fd(), path, Some(size), policy, &mut is_same);
+        Ok(match place {
+            Ok(Place::Identical(path)) => Before::There(path),
+            _ if only_time_differs => Before::Compare,
+            Ok(Place::Free(..)) => Before::Fetch,
+            Ok(Place::Skipped) => Before::Skipped,
+            Err(error) => return Err(error),
+        })
+    }
+
+    /// Whether something of another size, or that is no file, has the name.
+    pub(super) fn is_taken(&self, path: &RemotePath, size: u64) -> Result<bool> {
+        let Ok(folder) = self.root.open_folder(&path.parent()) else { return Ok(false) };
+        let there = self.root.stat_in(folder.as_fd(), path.name())?;
+        Ok(there
+            .is_some_and(|stat| !FileType::from_raw_mode(stat.st_mode).is_file() || FileState::of(&stat).size != size))
+    }
+
+    /// Whether a file with this digest is there under this name; its modification time is then set.
+    pub(super) fn adopt(&self, path: &RemotePath, digest: Digest, modified: i64) -> Result<bool> {
+        let found = self.root.open_file(path)?;
+        if digest_of(&found, path)? != Some(digest) {
+            return Ok(false);
+        }
+        // Somebody else's file keeps its time; the content is what matters.
+        let _ = set_modified(found.file.as_fd(), modified);
+        Ok(true)
+    }
+
+    /// What is left of a file from an earlier attempt.
+    pub(super) fn partial(&self, path: &RemotePath) -> Result<Option<Partial>> {
+        let Some(name) = self.partials().remove(&partial_prefix(path)) else { return Ok(None) };
+        let version = name.get(PREFIX..).and_then(parse_hex).and_then(|bytes| Version::new(&bytes));
+        let (Some(version), Some(staged)) = (version, self.staging.resume(&name)?) else { return Ok(None) };
+        // Another client may be writing to it; the name may also have become a finished file's meanwhile.
+        let is_ours = flock(staged.file(), FlockOperation::NonBlockingLockExclusive).is_ok();
+        Ok((is_ours && self.staging.holds(&staged)).then_some(Partial { staged, version }))
+    }
+
+    /// Leaves a partial file for a later attempt, of this client or of one to come.
+    pub(super) fn leave(&self, path: &RemotePath, mut staged: Staged) {
+        staged.keep();
+        self.partials().insert(partial_prefix(path), staged.name().to_owned());
+    }
+
+    /// Begins the partial file of what FILE announces.
+    pub(super) fn begin(&self, path: &RemotePath, header: &FileHeader) -> Result<Staged> {
+        let name = format!("{}{}", partial_prefix(path), header.version);
+        let mut staged = match self.staging.create_new(&name)? {
+            Some(staged) => staged,
+            // Another client is at the same file: this one cannot be resumed, but it need not be refused.
+            None => self.staging.create(&format!("once-{}-{:x}", std::process::id(), header.transfer.0))?,
+        };
+        flock(staged.file(), FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| Error::local("lock", path, error))?;
+        staged.reserve(header.length)?;
+        Ok(staged)
+    }
+
+    /// Gives a verified file its name: a free one, or the one that the policy says. The answer is the name.
+    pub(super) fn place(&self, mut ready: Ready, path: &RemotePath, policy: OnConflict) -> Result<Placed> {
+        let folder = self.folder(&path.parent())?;
+        let (mut name, mut replace) = (path.clone(), Replace::Never);
+        loop {
+            match ready.commit(folder.as_fd(), name.name(), replace) {
+                Ok(_) => return Ok(Placed::At(name)),
+                Err(NotCommitted::Failed(error)) => return Err(error),
+                Err(NotCommitted::Taken(back)) => ready = back,
+            }
+            let digest = ready.digest();
+            let mut is_same = |found: &OpenFile| Ok(digest_of(found, path)? == Some(digest));
+            match find_place(&self.root, folder.as_fd(), path, Some(ready.length()), policy, &mut is_same)? {
+                Place::Free(free, may_replace) => (name, replace) = (free, may_replace),
+                Place::Identical(path) => return Ok(Placed::Identical(path)),
+                Place::Skipped => return Ok(Placed::Skipped),
+            }
+        }
+    }
+
+    /// Makes a folder, with the modification time that it has on the server.
+    pub(super) fn make_folder(&self, path: &RemotePath, modified: Option<i64>) -> Result<()> {
+        let folder = self.folder(&RemoteFolder::from(path.clone()))?;
+        if let Some(modified) = modified {
+            set_modified(folder.as_fd(), modified).map_err(|error| Error::local("set the time of", path, error))?;
+        }
+        Ok(())
+    }
+
+    fn partials(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.partials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn folder(&self, folder: &RemoteFolder) -> Result<OwnedFd> {
+        self.root.make_folders(folder).map(|made| made.folder)
+    }
+}
+
+/// Where a file ended up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// Under this name.
+    At(RemotePath),
+    /// The same content was there already, under this name.
+    Identical(RemotePath),
+    /// Other content was there, and was left.
+    Skipped,
+}
+
+impl Drop for Folder {
+    /// An empty state folder is not left in the user's downloads. Its lock is shared by every client that uses it.
+    fn drop(&mut self) {
+        let state = self.staging.state_folder();
+        if flock(state, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = unlinkat(state, "partial", AtFlags::REMOVEDIR);
+            let _ = unlinkat(self.root.directory(), RemotePath::STATE_FOLDER, AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+/// Adds what a partial file holds to a hasher.
+pub(super) fn hash_partial(staged: &Staged) -> Result<blake3::Hasher> {
+    let mut hasher = blake3::Hasher::new();
+    match hash_range(&mut hasher, staged.file(), 0, staged.length()) {
+        Ok(true) => Ok(hasher),
+        Ok(false) => Err(Error::local("read", "a partial download", rustix::io::Errno::IO)),
+        Err(error) => Err(Error::local("read", "a partial download", error)),
+    }
+}
+
+/// Opens the state folder under a shared lock. Another client may remove it between the opening and the lock.
+fn open_staging(root: &Root) -> Result<Staging> {
+    loop {
+        let staging = Staging::open(root)?;
+        let state = staging.state_folder();
+        flock(state, FlockOperation::LockShared).map_err(|error| Error::local("lock", "the download folder", error))?;
+        let is_linked = statat(root.directory(), RemotePath::STATE_FOLDER, AtFlags::SYMLINK_NOFOLLOW)
+            .and_then(|there| fstat(state).map(|ours| (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)));
+        if is_linked == Ok(true) {
+            return Ok(staging);
+        }
+    }
+}
+
+fn digest_of(found: &OpenFile, path: &RemotePath) -> Result<Option<Digest>> {
+    let digest = digest_file(&found.file, found.state.size).map_err(|error| Error::local("read", path, error))?;
+    let now = FileState::of_file(&found.file).map_err(|error| Error::local("stat", path, error))?;
+    Ok(digest.filter(|_| now == found.state))
+}
+
+fn partial_prefix(path: &RemotePath) -> String {
+    let digest = blake3::hash(path.as_bytes());
+    format!("{}-", &digest.to_hex()[..32])
+}
+
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text
+        .chars()
+        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    digits.len().is_multiple_of(2).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RemotePath {
+        RemotePath::parse(text.as_bytes()).unwrap()
+    }
+
+    fn header(version: &[u8], size: u64) -> FileHeader {
+        let version = Version::new(version).unwrap();
+        FileHeader { transfer: crate::wire::TransferId(1), size, modified: 0, version, offset: 0, length: size }
+    }
+
+    #[test]
+    fn a_partial_file_is_found_again_with_its_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let mut staged = folder.begin(&path("a/b"), &header(b"\x01\xff", 9)).unwrap();
+        staged.write(b"abc").unwrap();
+        let other = Folder::open(dir.path()).unwrap();
+        assert!(other.partial(&path("a/b")).unwrap().is_none(), "another client is writing to it");
+        folder.leave(&path("a/b"), staged);
+        let partial = folder.partial(&path("a/b")).unwrap().unwrap();
+        assert_eq!((partial.staged.length(), partial.version.as_bytes()), (3, &b"\x01\xff"[..]));
+        assert!(folder.partial(&path("a")).unwrap().is_none());
+    }
+
+    #[test]
+    fn nothing_is_left_behind_in_the_folder_without_need() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Folder::open(dir.path()).unwrap();
+        let second = Folder::open(dir.path()).unwrap();
+        drop(first);
+        assert!(dir.path().join(".hostdir").exists(), "another client uses it");
+        drop(second);
+        assert!(!dir.path().join(".hostdir").exists());
+    }
+
+    #[test]
+    fn what_is_there_is_told_by_size_and_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("f"), b"abc").unwrap();
+        let modified = folder.root.open_file(&path("f")).unwrap().state.modified;
+        let look = |name, size, modified, policy| folder.look(&path(name), size, modified, policy).unwrap();
+        assert_eq!(look("g", 3, modified, OnConflict::Fail), Before::Fetch);
+        assert_eq!(look("f", 3, modified, OnConflict::Fail), Before::There(path("f")));
+        assert_eq!(look("f", 3, modified + 1, OnConflict::Skip), Before::Compare);
+        assert_eq!(look("f", 4, modified, OnConflict::Skip), Before::Skipped);
+        assert_eq!(look("f", 4, modified, OnConflict::Rename), Before::Fetch);
+        assert!(folder.look(&path("f"), 4, modified, OnConflict::Fail).is_err());
+        let digest = Digest(*blake3::hash(b"abc").as_bytes());
+        assert!(folder.adopt(&path("f"), digest, 5).unwrap());
+        assert_eq!(look("f", 3, 5, OnConflict::Fail), Before::There(path("f")));
+    }
+}

@@ -1,0 +1,298 @@
+//! What became of each file: one line for people at the end, one object a line for programs at once.
+//!
+//! Owns standard output in `--json` mode and the summary on standard error. Decides the exit code.
+
+use super::cancel::INTERRUPTED;
+use super::exit;
+use super::terminal::Terminal;
+use super::terminal::quantity::{counted, duration, rate, size};
+use crate::error::Error;
+use crate::escape::harmless;
+use crate::wire::TransferId;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::{Write, stderr, stdout};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Failures and new names that the summary tells one by one; the rest is counted.
+const NAMED: usize = 20;
+
+/// How a file ended.
+#[derive(Debug)]
+pub(super) enum Status {
+    /// Moved, verified and in place, under this name if it is another one.
+    Done { renamed: Option<String> },
+    /// It was there already.
+    Identical,
+    /// Other content has the name, and was left.
+    Skipped,
+    /// It failed; `partial` bytes are kept for the next attempt.
+    Failed { error: Error, partial: u64 },
+    /// Ctrl-C came first; `partial` bytes are kept.
+    Interrupted { partial: u64 },
+}
+
+/// What became of one file.
+#[derive(Debug)]
+pub(super) struct FileReport {
+    /// The remote path.
+    pub(super) path: Vec<u8>,
+    pub(super) size: u64,
+    /// Bytes that were moved for it, in this run.
+    pub(super) moved: u64,
+    /// Bytes that an earlier attempt had left.
+    pub(super) resumed: u64,
+    pub(super) transfer: Option<TransferId>,
+    pub(super) status: Status,
+}
+
+/// How much is said, and in which form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Style {
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+    pub(super) verbose: bool,
+}
+
+/// Collects what became of the files of one command.
+#[derive(Debug)]
+pub(super) struct Report {
+    style: Style,
+    began: Instant,
+    totals: Mutex<Totals>,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    done: u64,
+    identical: u64,
+    skipped: u64,
+    failed: u64,
+    interrupted: u64,
+    resumed: u64,
+    bytes: u64,
+    left_out: u64,
+    failures: Vec<(Vec<u8>, String)>,
+    renamed: Vec<(Vec<u8>, String)>,
+    exit: Option<u8>,
+}
+
+impl Report {
+    pub(super) fn new(style: Style) -> Self {
+        Self { style, began: Instant::now(), totals: Mutex::default() }
+    }
+
+    /// Whether standard output carries one object a line.
+    pub(super) fn is_json(&self) -> bool {
+        self.style.json
+    }
+
+    /// Notes what became of a file.
+    pub(super) fn file(&self, file: &FileReport) {
+        let mut totals = self.totals();
+        totals.bytes += file.moved;
+        totals.resumed += u64::from(file.resumed > 0);
+        match &file.status {
+            Status::Done { renamed } => {
+                totals.done += 1;
+                totals.renamed.extend(renamed.clone().map(|name| (file.path.clone(), name)));
+            }
+            Status::Identical => totals.identical += 1,
+            Status::Skipped => totals.skipped += 1,
+            Status::Interrupted { .. } => totals.interrupted += 1,
+            Status::Failed { error, partial } => {
+                totals.failed += 1;
+                totals.worst(exit::code(error));
+                totals.failures.push((file.path.clone(), failure(error, *partial)));
+            }
+        }
+        drop(totals);
+        if self.style.json {
+            print_json(&file_json(file));
+        } else if self.style.verbose {
+            say(&verbose_line(file));
+        }
+    }
+
+    /// Notes something that failed and is no file: a pattern that matches nothing, a folder that cannot be read.
+    pub(super) fn problem(&self, what: &str, error: &Error) {
+        let mut totals = self.totals();
+        totals.failed += 1;
+        totals.worst(exit::code(error));
+        totals.failures.push((what.as_bytes().to_vec(), error.to_string()));
+        drop(totals);
+        if self.style.json {
+            print_json(&error_json(Some(what), error));
+        }
+    }
+
+    /// Notes names that were left out: links, devices.
+    pub(super) fn left_out(&self, count: u64) {
+        self.totals().left_out += count;
+    }
+
+    /// Prints the summary. `retry` is the command that tries again, `place` where the files are.
+    pub(super) fn summary(&self, terminal: &Terminal, retry: &str, place: Option<&str>) {
+        let totals = self.totals();
+        let took = self.began.elapsed();
+        if self.style.json {
+            print_json(&totals.json(took));
+        } else if !self.style.quiet || totals.failed > 0 {
+            totals.lines(took, terminal, retry, place).iter().for_each(|line| say(line));
+        }
+    }
+
+    /// The exit code that fits what happened: the smallest of the failures', as wget does.
+    pub(super) fn exit_code(&self) -> u8 {
+        let totals = self.totals();
+        if totals.interrupted > 0 { INTERRUPTED } else { totals.exit.unwrap_or(exit::OK) }
+    }
+
+    fn totals(&self) -> MutexGuard<'_, Totals> {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Totals {
+    fn worst(&mut self, code: u8) {
+        self.exit = Some(self.exit.map_or(code, |before| before.min(code)));
+    }
+
+    fn files(&self) -> u64 {
+        self.done + self.identical + self.skipped + self.failed + self.interrupted
+    }
+
+    fn json(&self, took: Duration) -> Value {
+        json!({
+            "type": "summary", "files": self.files(), "ok": self.done, "identical": self.identical,
+            "skipped": self.skipped, "failed": self.failed, "interrupted": self.interrupted, "resumed": self.resumed,
+            "left_out": self.left_out, "bytes": self.bytes, "ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    fn lines(&self, took: Duration, terminal: &Terminal, retry: &str, place: Option<&str>) -> Vec<String> {
+        let charset = terminal.charset();
+        let mut first = format!("{} of {}", self.done + self.identical, counted(self.files(), "file"));
+        if self.bytes > 0 {
+            let speed = rate(self.bytes as f64 / took.as_secs_f64().max(0.001));
+            let _ = write!(first, "{}{} in {} ({speed})", charset.separator(), size(self.bytes), short(took));
+        }
+        let counts = [
+            (self.done, "verified"),
+            (self.identical, "already there"),
+            (self.skipped, "skipped"),
+            (self.resumed, "resumed"),
+            (self.failed, "failed"),
+            (self.interrupted, "not finished"),
+            (self.left_out, "left out (links and devices)"),
+        ];
+        for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
+            let _ = write!(first, "{}{count} {what}", charset.separator());
+        }
+        let mut lines = vec![first];
+        lines
+            .extend(named(&self.renamed, |path, name| format!(" {} -> {name}   (the name was taken)", harmless(path))));
+        lines.extend(named(&self.failures, |path, why| format!(" {} {}   {why}", charset.cross(), harmless(path))));
+        let retry = (self.failed + self.interrupted > 0).then(|| format!(" Retry: {retry}"));
+        let place = place.map(|place| format!(" Saved in: {place}"));
+        lines.extend([retry, place].into_iter().flatten());
+        lines
+    }
+}
+
+/// The first lines of a list, and how many there are beyond them.
+fn named(list: &[(Vec<u8>, String)], line: impl Fn(&[u8], &str) -> String) -> Vec<String> {
+    let mut lines: Vec<String> = list.iter().take(NAMED).map(|(path, what)| line(path, what)).collect();
+    if list.len() > NAMED {
+        lines.push(format!(" ... and {} more", list.len() - NAMED));
+    }
+    lines
+}
+
+/// A short time with a tenth, a longer one in whole units.
+fn short(took: Duration) -> String {
+    if took < Duration::from_secs(60) { format!("{:.1} s", took.as_secs_f64()) } else { duration(took) }
+}
+
+fn failure(error: &Error, partial: u64) -> String {
+    if partial == 0 { error.to_string() } else { format!("{error}; {} kept", size(partial)) }
+}
+
+fn verbose_line(file: &FileReport) -> String {
+    let id = file.transfer.map(|id| format!(" [{id}]")).unwrap_or_default();
+    let what = match &file.status {
+        Status::Done { renamed: None } => "ok".into(),
+        Status::Done { renamed: Some(name) } => format!("ok, as {name}"),
+        Status::Identical => "already there".into(),
+        Status::Skipped => "skipped".into(),
+        Status::Interrupted { .. } => "not finished".into(),
+        Status::Failed { error, partial } => failure(error, *partial),
+    };
+    format!("{}: {what}{id}", harmless(&file.path))
+}
+
+fn file_json(file: &FileReport) -> Value {
+    let mut object = json!({ "type": "file", "bytes": file.moved, "size": file.size });
+    name(&mut object, &file.path);
+    if let Some(id) = file.transfer {
+        object["id"] = id.to_string().into();
+    }
+    if file.resumed > 0 {
+        object["resumed_from"] = file.resumed.into();
+    }
+    let (status, partial) = match &file.status {
+        Status::Done { renamed } => {
+            if let Some(renamed) = renamed {
+                object["stored_as"] = renamed.as_str().into();
+            }
+            ("ok", 0)
+        }
+        Status::Identical => ("identical", 0),
+        Status::Skipped => ("skipped", 0),
+        Status::Interrupted { partial } => ("interrupted", *partial),
+        Status::Failed { error, partial } => {
+            object["code"] = exit::name(error).into();
+            object["message"] = error.to_string().into();
+            ("failed", *partial)
+        }
+    };
+    object["status"] = status.into();
+    if partial > 0 {
+        object["partial"] = partial.into();
+    }
+    object
+}
+
+/// Adds a path as text, and exactly, in hexadecimal, if it is not plain UTF-8.
+pub(super) fn name(object: &mut Value, path: &[u8]) {
+    let shown = harmless(path);
+    if shown.as_bytes() != path {
+        object["path_hex"] = path.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+    }
+    object["path"] = shown.into();
+}
+
+/// An error as an object for programs.
+pub(super) fn error_json(what: Option<&str>, error: &Error) -> Value {
+    let mut object = json!({ "type": "error", "code": exit::name(error), "message": error.to_string() });
+    if let Some(what) = what {
+        object["what"] = what.into();
+    }
+    object
+}
+
+/// Prints one object as one line of data.
+pub(super) fn print_json(object: &Value) {
+    print_line(&object.to_string());
+}
+
+/// Prints one line of data. A reader that went away wants no more: that is no error.
+pub(super) fn print_line(line: &str) {
+    let _ = writeln!(stdout().lock(), "{line}");
+}
+
+/// Says one line to a person.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(stderr().lock(), "{line}");
+}

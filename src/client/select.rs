@@ -1,0 +1,166 @@
+//! From words on the command line to files on the server.
+//!
+//! A word is a path, a folder, or a glob that is matched against the listing (`*` and `?` stay within a name, `**`
+//! crosses folders). A name that exists is taken as it is, also if it looks like a glob.
+
+use super::session::Session;
+use crate::error::{Error, Result};
+use crate::escape::harmless;
+use crate::wire::{Entry, EntryKind, ErrorCode, List, RawBytes, RemoteFolder, RemotePath};
+use globset::{GlobBuilder, GlobMatcher};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// What was found, by path: a sorted listing.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    pub(super) entries: BTreeMap<RemotePath, Entry>,
+    /// Links, devices and names that no path can hold.
+    pub(super) skipped: u64,
+    /// Folders that the server could not read.
+    pub(super) unreadable: u64,
+}
+
+/// How far below a folder a selection reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// The direct entries.
+    Folder,
+    /// Everything.
+    Tree,
+}
+
+impl Selection {
+    /// Adds what a word stands for.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] if it stands for nothing; those of the session.
+    pub(super) fn add(&mut self, session: &mut Session, word: &[u8], depth: Depth) -> Result<()> {
+        let word = trim(word);
+        match self.add_below(session, word, depth, &mut |_| true) {
+            Err(error) if is_not_found(&error) && is_glob(word) => self.add_matches(session, word, depth),
+            Err(error) if is_not_found(&error) => Err(not_found(word)),
+            result => result.map(|_| ()),
+        }
+    }
+
+    /// Files among what was found, with their sizes.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&RemotePath, &Entry)> {
+        self.entries.iter().filter(|(_, entry)| entry.kind == EntryKind::File)
+    }
+
+    fn add_matches(&mut self, session: &mut Session, word: &[u8], depth: Depth) -> Result<()> {
+        let matcher = matcher(word)?;
+        let start = literal_start(word);
+        // A match may be deep below; a folder that matches brings what is below it, as when it is named.
+        let mut matched = |path: &RemotePath| match depth {
+            Depth::Tree => prefixes(path).any(|prefix| matcher.is_match(OsStr::from_bytes(prefix))),
+            Depth::Folder => matcher.is_match(OsStr::from_bytes(path.as_bytes())),
+        };
+        let found = self.add_below(session, start, Depth::Tree, &mut matched);
+        match found {
+            Ok(0) => Err(not_found(word)),
+            Err(error) if is_not_found(&error) => Err(not_found(word)),
+            result => result.map(|_| ()),
+        }
+    }
+
+    fn add_below(
+        &mut self,
+        session: &mut Session,
+        folder: &[u8],
+        depth: Depth,
+        wanted: &mut dyn FnMut(&RemotePath) -> bool,
+    ) -> Result<usize> {
+        let request = List { path: RawBytes(folder.to_vec()), recursive: depth == Depth::Tree, limit: None };
+        let mut found = 0;
+        let entries = &mut self.entries;
+        let listed = session.list(request, &mut |folder: &RemoteFolder, entry| {
+            let path = folder.join(&entry.name)?;
+            if wanted(&path) {
+                found += 1;
+                entries.insert(path, entry);
+            }
+            Ok(())
+        })?;
+        self.skipped += listed.skipped;
+        self.unreadable += listed.unreadable;
+        Ok(found)
+    }
+}
+
+/// `/` and a leading or trailing slash are ways to say the same path.
+pub(super) fn trim(word: &[u8]) -> &[u8] {
+    let start = word.iter().position(|byte| *byte != b'/').unwrap_or(word.len());
+    let end = word.iter().rposition(|byte| *byte != b'/').map_or(start, |last| last + 1);
+    &word[start..end]
+}
+
+fn is_glob(word: &[u8]) -> bool {
+    word.iter().any(|byte| b"*?[{".contains(byte))
+}
+
+/// The folders before the first component with a sign of a glob.
+fn literal_start(word: &[u8]) -> &[u8] {
+    let sign = word.iter().position(|byte| b"*?[{".contains(byte)).unwrap_or(word.len());
+    let end = word[..sign].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    &word[..end]
+}
+
+/// The path itself and every folder that it is in, outermost first.
+fn prefixes(path: &RemotePath) -> impl Iterator<Item = &[u8]> {
+    let bytes = path.as_bytes();
+    let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    slashes.chain([bytes.len()]).map(|end| &bytes[..end])
+}
+
+fn matcher(word: &[u8]) -> Result<GlobMatcher> {
+    let refused = |why: String| Error::refused(ErrorCode::BadPath, why);
+    let text = str::from_utf8(word).map_err(|_| refused("a glob must be UTF-8".into()))?;
+    let glob = GlobBuilder::new(text).literal_separator(true).build();
+    glob.map(|glob| glob.compile_matcher()).map_err(|error| refused(error.to_string()))
+}
+
+fn is_not_found(error: &Error) -> bool {
+    matches!(error, Error::Refused { code: ErrorCode::NotFound | ErrorCode::BadPath, .. })
+}
+
+fn not_found(word: &[u8]) -> Error {
+    Error::refused(ErrorCode::NotFound, format!("{}: not found (see: client list)", harmless(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_at_the_ends_do_not_matter() {
+        for (word, path) in [("/", ""), ("", ""), ("/a/b/", "a/b"), ("a", "a"), ("//a", "a")] {
+            assert_eq!(trim(word.as_bytes()), path.as_bytes());
+        }
+    }
+
+    #[test]
+    fn only_the_literal_start_of_a_glob_is_listed() {
+        for (word, start) in [("*.jpg", ""), ("photos/2026/*.jpg", "photos/2026"), ("a/b?c/d*", "a"), ("a/**/b", "a")] {
+            assert_eq!(literal_start(word.as_bytes()), start.as_bytes());
+        }
+    }
+
+    #[test]
+    fn globs_stay_within_a_name_unless_doubled() {
+        let matches = |glob: &str, path: &str| matcher(glob.as_bytes()).unwrap().is_match(path);
+        assert!(matches("*.jpg", "a.jpg") && !matches("*.jpg", "b/a.jpg"));
+        assert!(matches("**/*.jpg", "b/c/a.jpg") && matches("**/*.jpg", "a.jpg"));
+        assert!(matches("{a,b}/[0-9]?", "b/12"));
+        assert!(matcher(b"a[").is_err());
+    }
+
+    #[test]
+    fn a_folder_that_matches_brings_what_is_below() {
+        let path = RemotePath::parse(b"a/b/c").unwrap();
+        let found: Vec<_> = prefixes(&path).collect();
+        assert_eq!(found, [&b"a"[..], b"a/b", b"a/b/c"]);
+    }
+}

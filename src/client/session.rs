@@ -1,0 +1,277 @@
+//! One connection to a server: dialling, greeting, requests and their answers.
+//!
+//! Requests are queued and answers are read in the same order (PROTOCOL.md, section 11), so callers may pipeline. What the
+//! server says in words is made harmless here, once.
+
+use super::cancel::{Cancel, Registration};
+use crate::connection::{Await, Connection, Deadlines, Incoming, Sent};
+use crate::error::{Error, Result};
+use crate::escape::harmless;
+use crate::transfer::{Counter, Received, Sink, discard, receive};
+use crate::wire::{
+    Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, PROTOCOL_VERSION, RemoteFolder, Reply, Request,
+    Violation, Welcome,
+};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+const AGENT: &str = concat!("hostdir-client/", env!("CARGO_PKG_VERSION"));
+/// How long each address of a name may take to answer; shorter than the silence that a working server is granted.
+const DIAL: Duration = Duration::from_secs(10);
+/// How long a connection that is no longer needed is given to deliver its last frames.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// An address or a name.
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+/// An open connection, greeted.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: Connection,
+    welcome: Welcome,
+    peer: SocketAddr,
+    _registration: Registration,
+}
+
+impl Target {
+    fn resolve(&self) -> Result<Vec<SocketAddr>> {
+        let found: Vec<_> = (self.host.as_str(), self.port)
+            .to_socket_addrs()
+            .map_err(|error| unreachable(format!("the name cannot be resolved ({error}): check --ip")))?
+            .collect();
+        if found.is_empty() { Err(unreachable("the name has no address: check --ip".into())) } else { Ok(found) }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = harmless(self.host.as_bytes());
+        if host.contains(':') { write!(f, "[{host}]:{}", self.port) } else { write!(f, "{host}:{}", self.port) }
+    }
+}
+
+impl Session {
+    /// Dials and greets. A server may then be silent for `silence` at most.
+    ///
+    /// # Errors
+    /// [`Error::Network`] with the cure; [`Error::Violation`] if it is not a hostdir server; [`Error::Refused`].
+    pub(super) fn open(target: &Target, silence: Duration, cancel: &Cancel) -> Result<Self> {
+        let socket = dial(target, silence.min(DIAL))?;
+        let peer = socket.peer_addr().map_err(|error| Error::network("connect", error))?;
+        let mut connection = Connection::new(socket, Deadlines::client(silence))?;
+        let registration = cancel.register(connection.interrupt());
+        connection.send_preamble();
+        let agent = Some(AGENT.into());
+        connection.send_request(&Request::Hello(Hello {
+            min_version: PROTOCOL_VERSION,
+            max_version: PROTOCOL_VERSION,
+            agent,
+        }))?;
+        connection.flush()?;
+        connection.read_preamble().map_err(|error| match error {
+            Error::Violation(_) => Violation::Contradiction("it is not a hostdir server").into(),
+            error => error,
+        })?;
+        let welcome = match next_reply(&mut connection)? {
+            Reply::Welcome(welcome) if welcome.version == PROTOCOL_VERSION => welcome,
+            Reply::Welcome(_) => return Err(Violation::Contradiction("the server chose a version not offered").into()),
+            reply => return Err(Violation::Unexpected(reply.kind()).into()),
+        };
+        connection.welcomed();
+        Ok(Self { connection, welcome, peer, _registration: registration })
+    }
+
+    /// What the server said of itself.
+    pub(super) fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// The server's name for people: what it calls itself, or its address.
+    pub(super) fn name(&self) -> String {
+        match &self.welcome.name {
+            Some(name) if !name.is_empty() => harmless(name.as_bytes()),
+            _ => self.peer.ip().to_canonical().to_string(),
+        }
+    }
+
+    /// Queues a request.
+    pub(super) fn request(&mut self, request: &Request) -> Result<()> {
+        self.connection.send_request(request)
+    }
+
+    /// Queues bytes in DATA frames.
+    pub(super) fn send_data(&mut self, bytes: &[u8]) -> Result<()> {
+        self.connection.send_data(bytes)
+    }
+
+    /// Sends one DATA frame of a file.
+    pub(super) fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent> {
+        self.connection.send_file(file, offset, count)
+    }
+
+    /// Sends what is queued.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        self.connection.restart_pace();
+        self.connection.flush()
+    }
+
+    /// Whether the server said something that was not read yet.
+    pub(super) fn has_answer(&self) -> bool {
+        self.connection.has_input()
+    }
+
+    /// The next answer; ERROR is [`Error::Refused`].
+    pub(super) fn answer(&mut self) -> Result<Reply> {
+        next_reply(&mut self.connection)
+    }
+
+    /// The answer to a GET up to its bytes.
+    pub(super) fn file_header(&mut self) -> Result<FileHeader> {
+        match self.answer()? {
+            Reply::File(header) if header.offset.saturating_add(header.length) <= header.size => Ok(header),
+            Reply::File(_) => Err(Violation::Contradiction("FILE with more bytes than the file has").into()),
+            reply => Err(Violation::Unexpected(reply.kind()).into()),
+        }
+    }
+
+    /// The bytes of a GET's answer, and END with the digest that the server announces, if one was asked for.
+    ///
+    /// `hasher` holds what was there before. The file's digest as received is in the answer.
+    ///
+    /// # Errors
+    /// Also [`ErrorCode::Changed`] and the like, which the server may send in place of END: `sink` has then taken the last
+    /// DATA frame back. An error of `sink` leaves the connection out of step; see [`Session::skip_body`].
+    pub(super) fn file_body(
+        &mut self,
+        header: &FileHeader,
+        sink: &mut dyn Sink,
+        hasher: blake3::Hasher,
+        counter: &dyn Counter,
+    ) -> Result<(Received, Option<crate::wire::Digest>)> {
+        self.connection.restart_pace();
+        let received = receive(&mut self.connection, sink, hasher, header.length, header.length, counter)?;
+        match Reply::decode(received.kind, &received.body)? {
+            Reply::End(end) if received.bytes == header.length => Ok((received, end.digest)),
+            Reply::End(_) => Err(Violation::Contradiction("END before all bytes came").into()),
+            Reply::Error(fault) => {
+                sink.take_back(received.last_frame)?;
+                Err(refusal(fault))
+            }
+            reply => Err(Violation::Unexpected(reply.kind()).into()),
+        }
+    }
+
+    /// Brings the connection back into step after a sink failed: reads and forgets the rest of an answer.
+    pub(super) fn skip_body(&mut self) -> Result<()> {
+        match discard(&mut self.connection)? {
+            (Kind::End | Kind::Error, _) => Ok(()),
+            (kind, _) => Err(Violation::Unexpected(kind).into()),
+        }
+    }
+
+    /// Lists, page by page. Entries whose names no remote path can hold are left out and counted in `skipped`.
+    pub(super) fn list(
+        &mut self,
+        list: List,
+        on_entry: &mut dyn FnMut(&RemoteFolder, Entry) -> Result<()>,
+    ) -> Result<Listed> {
+        self.request(&Request::List(list))?;
+        self.flush()?;
+        let mut invalid = 0;
+        loop {
+            let page = match self.answer()? {
+                Reply::Entries(page) => page,
+                Reply::Listed(listed) => return Ok(Listed { skipped: listed.skipped + invalid, ..listed }),
+                reply => return Err(Violation::Unexpected(reply.kind()).into()),
+            };
+            let Ok(folder) = RemoteFolder::parse(&page.folder) else {
+                invalid += page.entries.len() as u64;
+                continue;
+            };
+            for entry in page.entries {
+                if entry.name.contains(&b'/') || folder.join(&entry.name).is_err() {
+                    invalid += 1;
+                } else {
+                    on_entry(&folder, entry)?;
+                }
+            }
+        }
+    }
+
+    /// How long the server takes to answer.
+    pub(super) fn ping(&mut self) -> Result<Duration> {
+        let asked = Instant::now();
+        self.request(&Request::Ping)?;
+        self.flush()?;
+        match self.answer()? {
+            Reply::Pong => Ok(asked.elapsed()),
+            reply => Err(Violation::Unexpected(reply.kind()).into()),
+        }
+    }
+
+    /// Ends the session; what is queued is delivered first.
+    pub(super) fn close(self) {
+        self.connection.close(LAST_WORD);
+    }
+}
+
+fn dial(target: &Target, patience: Duration) -> Result<TcpStream> {
+    let mut last = None;
+    for address in target.resolve()? {
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
+    let port = target.port;
+    Err(match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            unreachable(format!("nothing listens there: is the server running? (server --port {port})"))
+        }
+        io::ErrorKind::TimedOut => {
+            unreachable(format!("no answer in {} s: is the address right, and the port open?", patience.as_secs()))
+        }
+        _ => Error::network("connect", error),
+    })
+}
+
+fn unreachable(why: String) -> Error {
+    Error::network("connect", io::Error::new(io::ErrorKind::NotConnected, why))
+}
+
+fn next_reply(connection: &mut Connection) -> Result<Reply> {
+    let reply = match connection.next_frame(Await::Message)? {
+        Some(Incoming::Control(kind, body)) => Reply::decode(kind, body)?,
+        Some(Incoming::Data(_)) => return Err(Violation::Unexpected(Kind::Data).into()),
+        None => return Err(Error::disconnected("wait for the server")),
+    };
+    match reply {
+        Reply::Error(fault) => Err(refusal(fault)),
+        reply => Ok(reply),
+    }
+}
+
+fn refusal(fault: Fault) -> Error {
+    let message = match &fault.message {
+        Some(message) if !message.is_empty() => harmless(message.as_bytes()),
+        _ => fault.code.to_string(),
+    };
+    Error::Refused { code: known(fault.code), message }
+}
+
+/// A code that this version does not know is treated as `unavailable` (PROTOCOL.md, section 10).
+fn known(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::Other(_) => ErrorCode::Unavailable,
+        code => code,
+    }
+}

@@ -1,0 +1,541 @@
+//! Many files, from this machine to the server.
+//!
+//! A worker has one connection at a time. Small files follow each other without waiting ([`WINDOW`] of them unanswered at
+//! most); a large one is asked about first, and goes on where an earlier attempt broke off. Strategies, retries and
+//! backoff are those of [`super::download`].
+
+use super::line::{Line, Queue, Recovery};
+use super::options::{Options, Strategy};
+use super::report::{FileReport, Report, Status};
+use super::session::Session;
+use super::terminal::progress::{Outcome, Progress, Transfer};
+use crate::connection::Sent;
+use crate::error::{Error, Result};
+use crate::escape::harmless;
+use crate::root::FileState;
+use crate::transfer::{digest_bytes, digest_file, finish, hash_range, read_exactly};
+use crate::wire::{
+    Abandon, Begin, Digest, ErrorCode, Finish, MAX_DATA, Offer, Put, PutKind, RawBytes, RemotePath, Reply, Request,
+    Stored, StoredOutcome, TransferId, UploadId, Violation,
+};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// PUTs that may be unanswered; half of what the protocol allows (PROTOCOL.md, section 11).
+const WINDOW: usize = 512;
+/// Up to this size a file is read into memory, hashed and sent without asking.
+const SMALL: u64 = 1024 * 1024;
+
+/// What is there on the server under the name of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum There {
+    /// Nothing, as far as is known.
+    Nothing,
+    /// A file of the same size and time.
+    Same,
+    /// A file of the same size: its digest may be the same.
+    SameSize,
+}
+
+/// One file to send.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) local: PathBuf,
+    pub(super) path: RemotePath,
+    pub(super) size: u64,
+    pub(super) modified: i64,
+    pub(super) there: There,
+}
+
+/// One folder to make; its modification time is set when everything is in it.
+#[derive(Debug, Clone)]
+pub(super) struct FolderJob {
+    pub(super) path: RemotePath,
+    pub(super) modified: i64,
+}
+
+/// Sends files. `session` is used first and comes back, if it still works; what became of each file is in `report`.
+pub(super) fn upload(
+    mut jobs: Vec<Job>,
+    session: Session,
+    options: &Options,
+    progress: &Progress,
+    report: &Report,
+) -> Option<Session> {
+    if options.strategy != Strategy::Serial {
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
+    }
+    let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
+    progress.expect(jobs.len() as u64, jobs.iter().map(|job| job.size).sum());
+    let queue = Queue::new(jobs);
+    let shared = Shared { options, progress, report };
+    let mut session = Some(session);
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..workers)
+            .map(|_| {
+                let line = Line::new(&queue, options, progress, session.take());
+                let mut worker = Worker { shared: &shared, line, waiting: VecDeque::new() };
+                scope.spawn(move || worker.run())
+            })
+            .collect();
+        let left = running.into_iter().filter_map(|worker| worker.join().ok().flatten());
+        session.into_iter().chain(left).reduce(|kept, other| {
+            other.close();
+            kept
+        })
+    })
+}
+
+/// Sends what is read from `input`, whose size is not known, under `path`.
+///
+/// # Errors
+/// Those of the session, and of reading.
+pub(super) fn stream(
+    session: &mut Session,
+    input: &mut dyn Read,
+    path: &RemotePath,
+    options: &Options,
+    shown: &Transfer,
+) -> Result<Stored> {
+    let put = Put { on_conflict: options.on_conflict, ..put(path) };
+    session.request(&Request::Put(put))?;
+    let mut buffer = vec![0; 256 * 1024];
+    let mut hasher = blake3::Hasher::new();
+    loop {
+        let count = match input.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                session.request(&Request::Abandon(Abandon { keep: false }))?;
+                session.flush()?;
+                return Err(Error::local("read", "standard input", error));
+            }
+        };
+        if count == 0 {
+            break;
+        }
+        hasher.update(&buffer[..count]);
+        session.send_data(&buffer[..count])?;
+        session.flush()?;
+        shown.add(count as u64);
+        if session.has_answer() {
+            return Err(early_refusal(session)?);
+        }
+    }
+    session.request(&Request::Finish(Finish { digest: finish(&hasher) }))?;
+    session.flush()?;
+    stored(session.answer()?)
+}
+
+/// Makes folders, deepest first, so that the time of each is set after those in it were made.
+pub(super) fn make_folders(mut folders: Vec<FolderJob>, session: &mut Session, report: &Report) -> Result<()> {
+    folders.sort_by(|a, b| b.path.cmp(&a.path));
+    for chunk in folders.chunks(WINDOW) {
+        for folder in chunk {
+            let put = Put { kind: PutKind::Folder, modified: Some(folder.modified), ..put(&folder.path) };
+            session.request(&Request::Put(put))?;
+        }
+        session.flush()?;
+        for folder in chunk {
+            match session.answer() {
+                Ok(_) => {}
+                Err(error @ Error::Refused { .. }) if !error.code().ends_session() => {
+                    report.problem(&folder.path.to_string(), &error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Shared<'a> {
+    options: &'a Options,
+    progress: &'a Progress,
+    report: &'a Report,
+}
+
+struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    line: Line<'a, Job>,
+    waiting: VecDeque<Waiting>,
+}
+
+/// A PUT that is not answered yet.
+struct Waiting {
+    job: Job,
+    sent: Delivery,
+    shown: Arc<Transfer>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// The bytes were sent with it.
+    Bytes,
+    /// It only asked whether the server has these bytes.
+    Question,
+}
+
+impl Worker<'_> {
+    fn run(&mut self) -> Option<Session> {
+        loop {
+            let step = match self.line.next_job() {
+                Some(job) => self.send(job),
+                None if self.waiting.is_empty() => break,
+                None => self.take_answers(0),
+            };
+            match step {
+                Ok(()) => self.line.went_well(),
+                Err(error) => self.recover(error),
+            }
+        }
+        self.line.take_session()
+    }
+
+    /// Sends a file, or notes why not; takes answers where enough are due.
+    fn send(&mut self, job: Job) -> Result<()> {
+        if let Some(status) = self.line.not_tried() {
+            self.report(&job, status, None, 0, 0);
+            return Ok(());
+        }
+        if job.there == There::Same {
+            let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), job.size);
+            shown.finish(Outcome::Kept);
+            self.report(&job, Status::Identical, None, 0, 0);
+            return Ok(());
+        }
+        if job.size > SMALL {
+            self.take_answers(0)?;
+            self.send_large(job)?;
+        } else {
+            self.send_small(job)?;
+        }
+        if self.shared.options.strategy == Strategy::Parallel {
+            self.take_answers(0)?;
+            self.line.take_session().into_iter().for_each(Session::close);
+        }
+        if self.waiting.len() >= WINDOW { self.take_answers(WINDOW / 2) } else { Ok(()) }
+    }
+
+    fn send_small(&mut self, job: Job) -> Result<()> {
+        let bytes = match read_small(&job) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.failed_here(&job, error);
+                return Ok(());
+            }
+        };
+        let digest = digest_bytes(&bytes);
+        let question = job.there == There::SameSize;
+        let put = Put {
+            size: Some(bytes.len() as u64),
+            modified: Some(job.modified),
+            on_conflict: self.shared.options.on_conflict,
+            upload: question.then(|| upload_id(&job)),
+            digest: Some(digest),
+            ask: question,
+            ..put(&job.path)
+        };
+        let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), 0);
+        let sent = if question { Delivery::Question } else { Delivery::Bytes };
+        self.waiting.push_back(Waiting { job, sent, shown: Arc::clone(&shown) });
+        let session = self.line.session()?;
+        session.request(&Request::Put(put))?;
+        if sent == Delivery::Bytes {
+            session.send_data(&bytes)?;
+            session.request(&Request::Finish(Finish { digest }))?;
+            shown.add(bytes.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Takes answers until at most `left` are due.
+    fn take_answers(&mut self, left: usize) -> Result<()> {
+        if self.waiting.len() > left {
+            self.line.session()?.flush()?;
+        }
+        while self.waiting.len() > left {
+            let answer = self.line.session()?.answer();
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            match answer {
+                Ok(Reply::Stored(stored)) => {
+                    let status = status(&stored, &waiting.job);
+                    waiting.shown.finish(outcome(&status));
+                    self.report(&waiting.job, status, Some(stored.transfer), waiting.shown.moved(), 0);
+                }
+                // The server does not have it: next time the bytes are sent with the question.
+                Ok(Reply::Offer(_)) if waiting.sent == Delivery::Question => {
+                    waiting.shown.finish(Outcome::Skipped("differs".into()));
+                    self.line.again(Job { there: There::Nothing, ..waiting.job });
+                }
+                Ok(reply) => {
+                    self.waiting.push_front(waiting);
+                    return Err(Violation::Unexpected(reply.kind()).into());
+                }
+                Err(error) if is_of_this_file(&error) => self.refused(&waiting, error),
+                Err(error) => {
+                    self.waiting.push_front(waiting);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send_large(&mut self, job: Job) -> Result<()> {
+        let file = match File::open(&job.local) {
+            Ok(file) => file,
+            Err(error) => {
+                self.failed_here(&job, Error::local("open", shown_path(&job.local), error));
+                return Ok(());
+            }
+        };
+        let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), 0);
+        match self.exchange(&job, &file, &shown) {
+            Ok((stored, resumed)) => {
+                let status = status(&stored, &job);
+                shown.finish(outcome(&status));
+                self.report(&job, status, Some(stored.transfer), shown.moved(), resumed);
+                Ok(())
+            }
+            Err(error) if is_of_this_file(&error) => {
+                self.refused(&Waiting { job, sent: Delivery::Bytes, shown }, error);
+                Ok(())
+            }
+            Err(error) => {
+                shown.finish(Outcome::Failed(error.to_string()));
+                self.line.again(job);
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks, compares what the server holds, and sends the rest. The answer comes with the bytes that were there.
+    fn exchange(&mut self, job: &Job, file: &File, shown: &Transfer) -> Result<(Stored, u64)> {
+        let state = state(file, &job.local)?;
+        let digest = if job.there == There::SameSize { digest_of(file, &state, &job.local)? } else { None };
+        let put = Put {
+            size: Some(state.size),
+            modified: Some(state.modified),
+            on_conflict: self.shared.options.on_conflict,
+            upload: Some(upload_id(job)),
+            digest,
+            ask: true,
+            ..put(&job.path)
+        };
+        let resume = self.shared.options.resume;
+        let session = self.line.session()?;
+        session.request(&Request::Put(put))?;
+        session.flush()?;
+        let offer = match session.answer()? {
+            Reply::Offer(offer) => offer,
+            reply => return stored(reply).map(|stored| (stored, 0)),
+        };
+        let (offset, hasher) =
+            if resume { accept(&offer, file, &state, &job.local)? } else { (0, blake3::Hasher::new()) };
+        shown.restart_from(offset);
+        session.request(&Request::Begin(Begin { offset }))?;
+        let digest = send_and_hash(session, file, offset, state.size, hasher, shown, &job.local)?;
+        if state_of(file, &job.local)? != state {
+            return Err(abandon(session, changed(&job.local)));
+        }
+        session.request(&Request::Finish(Finish { digest }))?;
+        session.flush()?;
+        stored(session.answer()?).map(|stored| (stored, offset))
+    }
+
+    fn refused(&self, waiting: &Waiting, error: Error) {
+        waiting.shown.finish(Outcome::Failed(error.to_string()));
+        self.report(&waiting.job, Status::Failed { error, partial: 0 }, None, 0, 0);
+    }
+
+    fn failed_here(&self, job: &Job, error: Error) {
+        let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), 0);
+        shown.finish(Outcome::Failed(error.to_string()));
+        self.report(job, Status::Failed { error, partial: 0 }, None, 0, 0);
+    }
+
+    /// A connection broke: what was not answered is sent again. Whatever was stored meanwhile is recognised.
+    fn recover(&mut self, error: Error) {
+        while let Some(waiting) = self.waiting.pop_back() {
+            waiting.shown.finish(Outcome::Skipped("sent again".into()));
+            self.line.again(waiting.job);
+        }
+        if let Recovery::GiveUp(error) = self.line.recover(error)
+            && let Some(job) = self.line.next_job()
+        {
+            self.report(&job, Status::Failed { error, partial: 0 }, None, 0, 0);
+        }
+    }
+
+    fn report(&self, job: &Job, status: Status, transfer: Option<TransferId>, moved: u64, resumed: u64) {
+        let path = job.path.as_bytes().to_vec();
+        self.shared.report.file(&FileReport { path, size: job.size, moved, resumed, transfer, status });
+    }
+}
+
+/// Where to go on: at the offer, if the file begins with what the server holds, otherwise at 0.
+fn accept(offer: &Offer, file: &File, state: &FileState, local: &Path) -> Result<(u64, blake3::Hasher)> {
+    let mut hasher = blake3::Hasher::new();
+    if offer.offset > 0 && offer.offset <= state.size {
+        let read = hash_range(&mut hasher, file, 0, offer.offset);
+        let whole = read.map_err(|error| Error::local("read", shown_path(local), error))?;
+        if whole && offer.digest == Some(finish(&hasher)) {
+            return Ok((offer.offset, hasher));
+        }
+    }
+    Ok((0, blake3::Hasher::new()))
+}
+
+/// Sends a file from `offset` on, while another thread computes its digest.
+fn send_and_hash(
+    session: &mut Session,
+    file: &File,
+    offset: u64,
+    size: u64,
+    mut hasher: blake3::Hasher,
+    shown: &Transfer,
+    local: &Path,
+) -> Result<Digest> {
+    let failed = |error: std::io::Error| Error::local("read", shown_path(local), error);
+    std::thread::scope(|scope| {
+        let hashing =
+            scope.spawn(move || hash_range(&mut hasher, file, offset, size - offset).map(|whole| (whole, hasher)));
+        let mut done = offset;
+        while done < size {
+            if session.has_answer() {
+                return Err(early_refusal(session)?);
+            }
+            let count = u32::try_from(size - done).unwrap_or(MAX_DATA).min(MAX_DATA);
+            match session.send_file(file, done, count)? {
+                Sent::Whole => done += u64::from(count),
+                Sent::Short(_) => return Err(abandon(session, changed(local))),
+            }
+            shown.add(u64::from(count));
+        }
+        match hashing.join() {
+            Ok(Ok((true, hasher))) => Ok(finish(&hasher)),
+            Ok(Ok((false, _))) => Err(abandon(session, changed(local))),
+            Ok(Err(error)) => Err(abandon(session, failed(error))),
+            Err(_) => Err(abandon(session, failed(std::io::Error::other("the hashing thread died")))),
+        }
+    })
+}
+
+/// The server refused while bytes were still on their way: it must be told that no more will come.
+fn early_refusal(session: &mut Session) -> Result<Error> {
+    match session.answer() {
+        Ok(reply) => Err(Violation::Unexpected(reply.kind()).into()),
+        Err(error) if error.code().ends_session() || !matches!(error, Error::Refused { .. }) => Err(error),
+        Err(error) => {
+            session.request(&Request::Abandon(Abandon { keep: false }))?;
+            session.flush()?;
+            Ok(error)
+        }
+    }
+}
+
+/// Gives an upload up because of `error`, which is returned.
+fn abandon(session: &mut Session, error: Error) -> Error {
+    let told = session
+        .request(&Request::Abandon(Abandon { keep: false }))
+        .and_then(|()| session.flush())
+        .and_then(|()| session.answer().map(|_| ()));
+    match told {
+        // The answer to ABANDON is an error of its own, which says no more than this one.
+        Ok(()) | Err(Error::Refused { .. }) => error,
+        Err(broken) => broken,
+    }
+}
+
+fn put(path: &RemotePath) -> Put {
+    Put {
+        path: RawBytes(path.as_bytes().to_vec()),
+        kind: PutKind::File,
+        size: None,
+        modified: None,
+        on_conflict: crate::wire::OnConflict::Rename,
+        upload: None,
+        digest: None,
+        ask: false,
+    }
+}
+
+fn stored(reply: Reply) -> Result<Stored> {
+    match reply {
+        Reply::Stored(stored) => Ok(stored),
+        reply => Err(Violation::Unexpected(reply.kind()).into()),
+    }
+}
+
+fn read_small(job: &Job) -> Result<Vec<u8>> {
+    let failed = |error| Error::local("read", shown_path(&job.local), error);
+    let file = File::open(&job.local).map_err(failed)?;
+    let size = usize::try_from(job.size).unwrap_or(usize::MAX);
+    // One byte more than expected would show that it grew.
+    let bytes = read_exactly(&file, 0, size.saturating_add(1)).map_err(failed)?;
+    if bytes.len() == size { Ok(bytes) } else { Err(changed(&job.local)) }
+}
+
+fn state(file: &File, local: &Path) -> Result<FileState> {
+    FileState::of_file(file).map_err(|error| Error::local("stat", shown_path(local), error))
+}
+
+fn state_of(file: &File, local: &Path) -> Result<FileState> {
+    state(file, local)
+}
+
+fn digest_of(file: &File, state: &FileState, local: &Path) -> Result<Option<Digest>> {
+    digest_file(file, state.size).map_err(|error| Error::local("read", shown_path(local), error))
+}
+
+fn changed(local: &Path) -> Error {
+    Error::refused(ErrorCode::Changed, format!("{} changed while it was being sent", shown_path(local)))
+}
+
+fn shown_path(local: &Path) -> String {
+    harmless(local.as_os_str().as_bytes())
+}
+
+/// The identity of an upload: the same for the same state of the same file, also after this program was killed, and
+/// nobody else's, because it contains what only this machine knows.
+fn upload_id(job: &Job) -> UploadId {
+    let mut hasher = blake3::Hasher::new_derive_key("hostdir 2026 upload identity");
+    let local = std::fs::canonicalize(&job.local).unwrap_or_else(|_| job.local.clone());
+    let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
+    for part in [&machine, local.as_os_str().as_bytes(), job.path.as_bytes()] {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    hasher.update(&job.size.to_le_bytes()).update(&job.modified.to_le_bytes());
+    UploadId(hasher.finalize().as_bytes()[..16].try_into().expect("16 of 32 bytes"))
+}
+
+fn is_of_this_file(error: &Error) -> bool {
+    match error {
+        Error::Refused { code, .. } => !code.ends_session() || *code == ErrorCode::Superseded,
+        Error::Local { .. } => true,
+        _ => false,
+    }
+}
+
+fn status(stored: &Stored, job: &Job) -> Status {
+    match stored.outcome {
+        StoredOutcome::Identical => Status::Identical,
+        StoredOutcome::Skipped => Status::Skipped,
+        StoredOutcome::New | StoredOutcome::Renamed | StoredOutcome::Overwritten => {
+            Status::Done { renamed: (*stored.path != *job.path.as_bytes()).then(|| harmless(&stored.path)) }
+        }
+    }
+}
+
+fn outcome(status: &Status) -> Outcome {
+    match status {
+        Status::Identical => Outcome::Kept,
+        Status::Skipped => Outcome::Skipped("the name is taken".into()),
+        _ => Outcome::Complete,
+    }
+}

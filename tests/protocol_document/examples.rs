@@ -1,0 +1,176 @@
+//! The examples: what each step says against its bytes, and the session as a whole against the rules of the document.
+
+use crate::cbor::unhex;
+use crate::document::{Side, Step, fenced, steps};
+use crate::message::{Message, cut, decode};
+use crate::notation;
+use hostdir::wire::{Digest, Kind, PREAMBLE, Phase, Reply, Request};
+use std::collections::HashSet;
+
+/// A step, decoded.
+enum Meaning {
+    Preamble,
+    Data(Vec<u8>),
+    Message(Message),
+}
+
+fn meaning(step: &Step, phase: Phase) -> Meaning {
+    if step.bytes == PREAMBLE {
+        return Meaning::Preamble;
+    }
+    let frame = cut(&step.bytes, phase).unwrap_or_else(|violation| panic!("{}: {violation}", step.text));
+    let (header, body, rest) = frame.unwrap_or_else(|| panic!("{}: bytes are missing", step.text));
+    assert!(rest.is_empty(), "{}: bytes are left over", step.text);
+    if header.kind == Kind::Data {
+        return Meaning::Data(body.to_vec());
+    }
+    let message = decode(header.kind, body).unwrap_or_else(|violation| panic!("{}: {violation}", step.text));
+    let from_client = matches!(message, Message::Request(_));
+    assert_eq!(from_client, step.side == Side::Client, "{}: the wrong side sends it", step.text);
+    Meaning::Message(message)
+}
+
+#[test]
+fn each_step_means_what_its_line_says_and_encodes_to_its_bytes() {
+    for step in steps() {
+        let (said, again) = match meaning(&step, Phase::Session) {
+            Meaning::Preamble => ("preamble".to_owned(), PREAMBLE.to_vec()),
+            Meaning::Data(bytes) => (format!("DATA {}", notation::bytes(&bytes)), step.bytes.clone()),
+            Meaning::Message(message) => (notation::from_code(&message), message.frame()),
+        };
+        assert_eq!(said, step.text);
+        assert_eq!(again, step.bytes, "{}", step.text);
+    }
+}
+
+#[test]
+fn each_step_means_the_same_by_the_tables_of_the_document() {
+    for step in steps() {
+        if let Meaning::Message(message) = meaning(&step, Phase::Session) {
+            assert_eq!(notation::from_tables(message.kind(), &message.body()), step.text);
+        }
+    }
+}
+
+#[test]
+fn each_side_begins_with_the_preamble_and_its_greeting() {
+    for (side, greeting) in [(Side::Client, Kind::Hello), (Side::Server, Kind::Welcome)] {
+        let of_side: Vec<Step> = steps().into_iter().filter(|step| step.side == side).collect();
+        assert!(matches!(meaning(&of_side[0], Phase::Greeting), Meaning::Preamble));
+        let Meaning::Message(message) = meaning(&of_side[1], Phase::Greeting) else { panic!("{}", of_side[1].text) };
+        assert_eq!(message.kind(), greeting);
+        let again = of_side[1..].iter().filter(|step| step.bytes == PREAMBLE).count();
+        assert_eq!(again, 0, "a preamble comes once");
+    }
+}
+
+#[test]
+fn every_kind_occurs_in_the_session() {
+    let occurring: HashSet<String> =
+        steps().iter().filter_map(|step| step.text.split(' ').next()).map(str::to_owned).collect();
+    for byte in 0..=u8::MAX {
+        if let Ok(kind) = Kind::from_byte(byte)
+            && !matches!(kind, Kind::Ignorable(_))
+        {
+            assert!(occurring.contains(&notation::name(kind)), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn the_preamble_of_section_1_is_that_of_the_code() {
+    let lines = fenced("text");
+    let line = lines.iter().find(|line| line.contains("\"hostdir\"")).expect("the preamble of section 1");
+    let (bytes, _) = line.split_once("    ").filter(|(bytes, _)| !bytes.is_empty()).expect("bytes and their meaning");
+    assert_eq!(unhex(bytes), PREAMBLE);
+}
+
+/// What a reader of the session would check by hand: lengths add up, digests are those of the bytes, an offer is taken.
+#[derive(Default)]
+struct Reader {
+    content: Vec<u8>,
+    downloads: usize,
+    uploads: usize,
+    due: u64,
+    kept: Vec<u8>,
+    waiting: Vec<Kind>,
+}
+
+#[test]
+fn the_session_adds_up() {
+    let mut reader = Reader::default();
+    for step in steps() {
+        match meaning(&step, Phase::Session) {
+            Meaning::Preamble => {}
+            Meaning::Data(bytes) => reader.content.extend(bytes),
+            Meaning::Message(Message::Request(request)) => reader.request(&request, step.text),
+            Meaning::Message(Message::Reply(reply)) => reader.reply(&reply, step.text),
+        }
+    }
+    assert_eq!(reader.waiting, [], "requests without an answer");
+    assert_eq!((reader.downloads, reader.uploads), (2, 2), "whole transfers");
+}
+
+impl Reader {
+    fn request(&mut self, request: &Request, text: &str) {
+        match request {
+            Request::Hello(_) | Request::List(_) | Request::Ping => self.waiting.push(request.kind()),
+            Request::Get(_) | Request::Put(_) => {
+                self.waiting.push(request.kind());
+                if let Request::Put(put) = request {
+                    self.due = put.size.expect(text);
+                    self.content.clear();
+                }
+            }
+            Request::Begin(begin) => self.content = self.kept.get(..begin.offset as usize).expect(text).to_vec(),
+            Request::Finish(finish) => {
+                assert_eq!(self.content.len() as u64, self.due, "{text}");
+                assert_eq!(finish.digest, digest(&self.content), "{text}");
+            }
+            Request::Abandon(abandon) => {
+                assert!(abandon.keep, "{text}");
+                self.kept = b"milk, ".to_vec();
+                assert!(self.content.starts_with(&self.kept), "{text}");
+            }
+            Request::Receipt(_) => {}
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply, text: &str) {
+        let answered: &[Kind] = match reply {
+            Reply::Welcome(_) => &[Kind::Hello],
+            Reply::Listed(_) => &[Kind::List],
+            Reply::End(_) => &[Kind::Get],
+            Reply::Stored(_) => &[Kind::Put],
+            Reply::Error(_) => &[Kind::Get, Kind::Put],
+            Reply::Pong => &[Kind::Ping],
+            Reply::Entries(_) | Reply::File(_) | Reply::Offer(_) | Reply::Wait => &[],
+        };
+        if !answered.is_empty() {
+            assert!(answered.contains(&self.waiting.remove(0)), "{text} answers another request");
+        }
+        match reply {
+            Reply::File(file) => {
+                self.content.truncate(file.offset as usize);
+                assert_eq!(self.content.len() as u64, file.offset, "{text}");
+                assert_eq!(file.offset + file.length, file.size, "{text}");
+                self.due = file.size;
+            }
+            Reply::End(end) => {
+                assert_eq!(self.content.len() as u64, self.due, "{text}");
+                assert_eq!(end.digest, Some(digest(&self.content)), "{text}");
+                self.downloads += 1;
+            }
+            Reply::Offer(offer) => {
+                assert_eq!(offer.offset as usize, self.kept.len(), "{text}");
+                assert_eq!(offer.digest, (offer.offset > 0).then(|| digest(&self.kept)), "{text}");
+            }
+            Reply::Stored(_) => self.uploads += 1,
+            _ => {}
+        }
+    }
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest(blake3::hash(bytes).into())
+}

@@ -1,0 +1,260 @@
+//! Every message, with the least and with all that it can carry, and the bytes of its frame.
+//!
+//! The bytes were made by another CBOR implementation, so they are not what the code says about itself.
+
+use crate::cbor::unhex;
+use crate::message::Message;
+use hostdir::wire::*;
+
+/// A message and its frame.
+pub struct Sample {
+    /// What it is, for a failure's message.
+    pub name: &'static str,
+    /// The value.
+    pub message: Message,
+    /// The frame, header and body.
+    pub frame: Vec<u8>,
+}
+
+/// A digest that is easily seen in hexadecimal: 00 01 02 … 1f.
+pub const DIGEST: Digest = {
+    let mut bytes = [0; 32];
+    let mut at = 0;
+    while at < 32 {
+        bytes[at] = at as u8;
+        at += 1;
+    }
+    Digest(bytes)
+};
+
+const UPLOAD: UploadId =
+    UploadId([0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf]);
+
+fn raw(bytes: &[u8]) -> RawBytes {
+    RawBytes::from(bytes)
+}
+
+fn version(bytes: &[u8]) -> Version {
+    Version::new(bytes).expect("1 to 32 bytes")
+}
+
+fn plain_put(path: &[u8]) -> Put {
+    Put {
+        path: raw(path),
+        kind: PutKind::File,
+        size: None,
+        modified: None,
+        on_conflict: OnConflict::Rename,
+        upload: None,
+        digest: None,
+        ask: false,
+    }
+}
+
+fn stored(outcome: StoredOutcome) -> Reply {
+    Reply::Stored(Stored { transfer: TransferId(9), path: raw(b"a (1).txt"), outcome })
+}
+
+fn receipt(transfer: u64, outcome: ReceiptOutcome) -> Request {
+    Request::Receipt(Receipt { transfer: TransferId(transfer), outcome })
+}
+
+/// All samples, requests first.
+pub fn samples() -> Vec<Sample> {
+    let request = |(name, request, hex)| Sample { name, message: Message::Request(request), frame: unhex(hex) };
+    let reply = |(name, reply, hex)| Sample { name, message: Message::Reply(reply), frame: unhex(hex) };
+    requests().into_iter().map(request).chain(replies().into_iter().map(reply)).collect()
+}
+
+fn requests() -> Vec<(&'static str, Request, &'static str)> {
+    vec![
+        (
+            "HELLO, least",
+            Request::Hello(Hello { min_version: 1, max_version: 1, agent: None }),
+            "00000005 01 a2 00 01 01 01",
+        ),
+        (
+            "HELLO, full",
+            Request::Hello(Hello { min_version: 1, max_version: 300, agent: Some("client 0.1".into()) }),
+            "00000013 01 a3 00 01 01 19012c 02 6a636c69656e7420302e31",
+        ),
+        ("LIST, least", Request::List(List::default()), "00000001 02 a0"),
+        (
+            "LIST, full",
+            Request::List(List { path: raw(b"a/b"), recursive: true, limit: Some(100_000) }),
+            "0000000e 02 a3 00 43612f62 01 f5 02 1a000186a0",
+        ),
+        (
+            "GET, least",
+            Request::Get(Get { path: raw(b"f"), offset: 0, length: None, version: None, digest: None }),
+            "00000004 03 a1 00 4166",
+        ),
+        (
+            "GET, full",
+            Request::Get(Get {
+                path: raw(b"\xff/f"),
+                offset: 1 << 32,
+                length: Some(0),
+                version: Some(version(&[1, 2])),
+                digest: Some(false),
+            }),
+            "00000018 03 a5 00 43ff2f66 01 1b0000000100000000 02 00 03 420102 04 f4",
+        ),
+        ("RECEIPT verified", receipt(7, ReceiptOutcome::Verified), "00000005 04 a2 00 07 01 00"),
+        ("RECEIPT mismatch", receipt(u64::MAX, ReceiptOutcome::Mismatch), "0000000d 04 a2 00 1bffffffffffffffff 01 01"),
+        (
+            "RECEIPT not stored",
+            receipt(u64::MAX, ReceiptOutcome::NotStored),
+            "0000000d 04 a2 00 1bffffffffffffffff 01 02",
+        ),
+        ("RECEIPT given up", receipt(u64::MAX, ReceiptOutcome::GivenUp), "0000000d 04 a2 00 1bffffffffffffffff 01 03"),
+        ("PUT, least", Request::Put(plain_put(b"f")), "00000004 05 a1 00 4166"),
+        (
+            "PUT of a folder",
+            Request::Put(Put { kind: PutKind::Folder, ..plain_put(b"d") }),
+            "00000006 05 a2 00 4164 01 01",
+        ),
+        (
+            "PUT, full",
+            Request::Put(Put {
+                path: raw(b"a/f.iso"),
+                kind: PutKind::File,
+                size: Some(5_000_000_000),
+                modified: Some(-1),
+                on_conflict: OnConflict::Overwrite,
+                upload: Some(UPLOAD),
+                digest: Some(DIGEST),
+                ask: true,
+            }),
+            "0000004f 05 a7 00 47612f662e69736f 02 1b000000012a05f200 03 20 04 03 \
+             05 50a0a1a2a3a4a5a6a7a8a9aaabacadaeaf \
+             06 5820000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f 07 f5",
+        ),
+        (
+            "PUT or skip",
+            Request::Put(Put { on_conflict: OnConflict::Skip, ..plain_put(b"f") }),
+            "00000006 05 a2 00 4166 04 01",
+        ),
+        (
+            "PUT or fail",
+            Request::Put(Put { on_conflict: OnConflict::Fail, ..plain_put(b"f") }),
+            "00000006 05 a2 00 4166 04 02",
+        ),
+        ("BEGIN, least", Request::Begin(Begin::default()), "00000001 06 a0"),
+        ("BEGIN, full", Request::Begin(Begin { offset: 65_536 }), "00000007 06 a1 00 1a00010000"),
+        (
+            "FINISH",
+            Request::Finish(Finish { digest: DIGEST }),
+            "00000024 07 a1 00 5820000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        ),
+        ("ABANDON, least", Request::Abandon(Abandon::default()), "00000001 08 a0"),
+        ("ABANDON, full", Request::Abandon(Abandon { keep: true }), "00000003 08 a1 00 f5"),
+        ("PING", Request::Ping, "00000001 09 a0"),
+    ]
+}
+
+fn replies() -> Vec<(&'static str, Reply, &'static str)> {
+    vec![
+        (
+            "WELCOME, least",
+            Reply::Welcome(Welcome {
+                version: 1,
+                agent: None,
+                name: None,
+                read_only: false,
+                overwrite: false,
+                max_file_size: None,
+            }),
+            "00000003 81 a1 00 01",
+        ),
+        (
+            "WELCOME, full",
+            Reply::Welcome(Welcome {
+                version: 1,
+                agent: Some("server 0.1".into()),
+                name: Some("año".into()),
+                read_only: true,
+                overwrite: true,
+                max_file_size: Some(1 << 40),
+            }),
+            "00000023 81 a6 00 01 01 6a73657276657220302e31 02 6461c3b16f 03 f5 04 f5 05 1b0000010000000000",
+        ),
+        ("ENTRIES, least", Reply::Entries(Entries::default()), "00000003 82 a1 01 80"),
+        (
+            "ENTRIES, full",
+            Reply::Entries(Entries {
+                folder: raw(b"d"),
+                entries: vec![
+                    Entry { name: raw(b"f"), kind: EntryKind::File, size: 5, modified: 1_700_000_000_000_000_000 },
+                    Entry { name: raw(b"\xfe"), kind: EntryKind::Folder, size: 0, modified: i64::MIN },
+                ],
+            }),
+            "00000022 82 a2 00 4164 01 82 84 4166 00 05 1b17979cfe362a0000 84 41fe 01 00 3b7fffffffffffffff",
+        ),
+        ("LISTED, least", Reply::Listed(Listed::default()), "00000001 83 a0"),
+        (
+            "LISTED, full",
+            Reply::Listed(Listed { entries: 3, skipped: 1, unreadable: 2, truncated: true }),
+            "00000009 83 a4 00 03 01 01 02 02 03 f5",
+        ),
+        (
+            "FILE, least",
+            Reply::File(FileHeader {
+                transfer: TransferId(1),
+                size: 0,
+                modified: 0,
+                version: version(b"v"),
+                offset: 0,
+                length: 0,
+            }),
+            "0000000c 84 a5 00 01 01 00 02 00 03 4176 05 00",
+        ),
+        (
+            "FILE, full",
+            Reply::File(FileHeader {
+                transfer: TransferId(258),
+                size: 10,
+                modified: -5,
+                version: version(&DIGEST.0),
+                offset: 4,
+                length: 6,
+            }),
+            "00000030 84 a6 00 190102 01 0a 02 24 \
+             03 5820000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f 04 04 05 06",
+        ),
+        ("END, least", Reply::End(End::default()), "00000001 85 a0"),
+        (
+            "END, full",
+            Reply::End(End { digest: Some(DIGEST) }),
+            "00000024 85 a1 00 5820000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        ),
+        (
+            "OFFER, least",
+            Reply::Offer(Offer { transfer: TransferId(9), offset: 0, digest: None }),
+            "00000003 86 a1 00 09",
+        ),
+        (
+            "OFFER, full",
+            Reply::Offer(Offer { transfer: TransferId(9), offset: 4096, digest: Some(DIGEST) }),
+            "0000002a 86 a3 00 09 01 191000 \
+             02 5820000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        ),
+        ("STORED new", stored(StoredOutcome::New), "00000010 87 a3 00 09 01 4961202831292e747874 02 00"),
+        ("STORED renamed", stored(StoredOutcome::Renamed), "00000010 87 a3 00 09 01 4961202831292e747874 02 01"),
+        (
+            "STORED overwritten",
+            stored(StoredOutcome::Overwritten),
+            "00000010 87 a3 00 09 01 4961202831292e747874 02 02",
+        ),
+        ("STORED identical", stored(StoredOutcome::Identical), "00000010 87 a3 00 09 01 4961202831292e747874 02 03"),
+        ("STORED skipped", stored(StoredOutcome::Skipped), "00000010 87 a3 00 09 01 4961202831292e747874 02 04"),
+        ("PONG", Reply::Pong, "00000001 88 a0"),
+        ("ERROR, least", Reply::Error(Fault { code: ErrorCode::NotFound, message: None }), "00000003 8f a1 00 07"),
+        (
+            "ERROR, full, of a code to come",
+            Reply::Error(Fault { code: ErrorCode::Other(u16::MAX), message: Some("no such file".into()) }),
+            "00000013 8f a2 00 19ffff 01 6c6e6f20737563682066696c65",
+        ),
+        ("WAIT", Reply::Wait, "00000001 c0 a0"),
+    ]
+}
