@@ -19,7 +19,7 @@
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
 //!
 //! `docs/ARCHITECTURE.md` tells the life of a GET and of a PUT; `docs/PROTOCOL.md` is the wire.
-#![deny(clippy::all)]
+#![deny(clippy::all, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod client;
 pub mod conflict;

@@ -1,4 +1,5 @@
 //! `server`: hosts a directory. Arguments become a configuration, the library does the rest, its end becomes an exit code.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use bytesize::ByteSize;
 use clap::Parser;
@@ -6,7 +7,7 @@ use clap::builder::BoolishValueParser;
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
-use hostdir::server::{self, Console, Drained, Stop};
+use hostdir::server::{self, Confinement, Console, Drained, Level, Stop};
 use hostdir::store::{self, Store, Sweep};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -56,6 +57,10 @@ struct Arguments {
     #[arg(long, conflicts_with = "read_only", env = "HOSTDIR_SERVER_ALLOW_OVERWRITE", value_parser = BoolishValueParser::new())]
     allow_overwrite: bool,
 
+    /// Do not confine the server to the host directory and the logs (where the kernel can: Landlock)
+    #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT")]
+    no_confinement: bool,
+
     /// Connections at once, each with a thread; one address can have seven eighths of them
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=10_900), env = "HOSTDIR_SERVER_MAX_CONNECTIONS")]
     max_connections: u32,
@@ -100,16 +105,19 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Drained, Error> {
+    let made = [make_directory(&arguments.dir, "--dir")?, make_directory(&arguments.log_dir, "--log-dir")?];
+    // Before the first thread: the wall is around this thread and those that it starts.
+    let confined = confine(arguments);
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
-    let result = serve(arguments, &console);
+    made.iter().flatten().for_each(|line| console.say(line));
+    let result = serve(arguments, &console, confined);
     console.flush();
     result
 }
 
-fn serve(arguments: &Arguments, console: &Console) -> Result<Drained, Error> {
-    make_directory(&arguments.dir, "--dir", console)?;
-    make_directory(&arguments.log_dir, "--log-dir", console)?;
+fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, String>) -> Result<Drained, Error> {
     let log = start_logging(arguments)?;
+    log_confinement(confined);
     raise_descriptor_limit();
     let listeners = server::bind(arguments.ip, arguments.port)?;
     let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
@@ -147,14 +155,34 @@ fn deadlines(arguments: &Arguments) -> Deadlines {
     }
 }
 
-fn make_directory(directory: &Path, flag: &str, console: &Console) -> Result<(), Error> {
+/// Makes a directory that is missing, and says so.
+fn make_directory(directory: &Path, flag: &str) -> Result<Option<String>, Error> {
     if directory.is_dir() {
-        return Ok(());
+        return Ok(None);
     }
     std::fs::create_dir_all(directory)
         .map_err(|error| with_cure(Error::local("make the directory", directory.display(), error), flag))?;
-    console.say(&format!("Made {}", directory.display()));
-    Ok(())
+    Ok(Some(format!("Made {}", directory.display())))
+}
+
+/// The error is a sentence: whatever keeps the wall from being raised does not keep the server from serving.
+fn confine(arguments: &Arguments) -> Result<Level, String> {
+    if arguments.no_confinement {
+        return Err("turned off by --no-confinement".into());
+    }
+    let confinement = Confinement {
+        directory: arguments.dir.clone(),
+        read_only: arguments.read_only,
+        logs: arguments.log_dir.clone(),
+    };
+    confinement.raise().map_err(|error| error.to_string())
+}
+
+fn log_confinement(confined: Result<Level, String>) {
+    match confined {
+        Ok(level) => log::info!(event = "confined", level = level.name(); ""),
+        Err(cause) => log::warn!(event = "confined", level = Level::None.name(), cause; ""),
+    }
 }
 
 /// Adds to an error about a directory what an operator can do about it.
