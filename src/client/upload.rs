@@ -38,8 +38,8 @@ pub(super) enum There {
     Nothing,
     /// A file of the same size and time.
     Same,
-    /// A file of the same size: its digest may be the same.
-    SameSize,
+    /// Other content, as far as is known; but the same may be there under a number.
+    Taken,
 }
 
 /// One file to send.
@@ -245,7 +245,7 @@ impl<'a> Worker<'a> {
             }
         };
         let digest = digest_bytes(&bytes);
-        let question = job.there == There::SameSize;
+        let question = job.there == There::Taken;
         let put = Put {
             size: Some(bytes.len() as u64),
             modified: Some(job.modified),
@@ -278,7 +278,7 @@ impl<'a> Worker<'a> {
             let Some(waiting) = self.waiting.pop_front() else { break };
             match answer {
                 Ok(Reply::Stored(stored)) => {
-                    let status = status(&stored, &waiting.job);
+                    let status = status(&stored, &waiting.job.path);
                     waiting.shown.finish(outcome(&status));
                     self.report(&waiting.job, status, Some(stored.transfer), waiting.shown.moved(), 0);
                 }
@@ -312,7 +312,7 @@ impl<'a> Worker<'a> {
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), 0);
         match self.exchange(&job, &file, &shown) {
             Ok((stored, resumed)) => {
-                let status = status(&stored, &job);
+                let status = status(&stored, &job.path);
                 shown.finish(outcome(&status));
                 self.report(&job, status, Some(stored.transfer), shown.moved(), resumed);
                 Ok(())
@@ -332,7 +332,7 @@ impl<'a> Worker<'a> {
     /// Asks, compares what the server holds, and sends the rest. The answer comes with the bytes that were there.
     fn exchange(&mut self, job: &Job, file: &File, shown: &Transfer) -> Result<(Stored, u64)> {
         let state = state(file, &job.local)?;
-        let digest = if job.there == There::SameSize { digest_of(file, &state, &job.local)? } else { None };
+        let digest = if job.there == There::Taken { digest_of(file, &state, &job.local)? } else { None };
         let put = Put {
             size: Some(state.size),
             modified: Some(state.modified),
@@ -566,17 +566,19 @@ fn is_of_this_file(error: &Error) -> bool {
     }
 }
 
-fn status(stored: &Stored, job: &Job) -> Status {
+/// What an acknowledgement makes of a file that was to be stored at `path`.
+pub(super) fn status(stored: &Stored, path: &RemotePath) -> Status {
     match stored.outcome {
         StoredOutcome::Identical => Status::Identical,
         StoredOutcome::Skipped => Status::Skipped,
         StoredOutcome::New | StoredOutcome::Renamed | StoredOutcome::Overwritten => {
-            Status::Done { renamed: (*stored.path != *job.path.as_bytes()).then(|| harmless(&stored.path)) }
+            Status::Done { renamed: (*stored.path != *path.as_bytes()).then(|| harmless(&stored.path)) }
         }
     }
 }
 
-fn outcome(status: &Status) -> Outcome {
+/// How a file that was answered is shown.
+pub(super) fn outcome(status: &Status) -> Outcome {
     match status {
         Status::Identical => Outcome::Kept,
         Status::Skipped => Outcome::Skipped("the name is taken".into()),
