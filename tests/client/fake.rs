@@ -26,7 +26,6 @@ pub struct Fake {
 /// One connection to a fake. What cannot be sent any more is not: the client may have hung up.
 pub struct Peer {
     stream: TcpStream,
-    phase: Phase,
 }
 
 impl Fake {
@@ -41,7 +40,7 @@ impl Fake {
                 counted.fetch_add(1, Ordering::AcqRel);
                 stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
                 let script = Arc::clone(&script);
-                thread::spawn(move || script(&mut Peer { stream, phase: Phase::Greeting }));
+                thread::spawn(move || script(&mut Peer { stream }));
             }
         });
         Self { address, local: TempDir::new().unwrap(), connections }
@@ -105,14 +104,18 @@ impl Fake {
 impl Peer {
     /// Takes preamble and HELLO, and answers both; whether the client is still there.
     pub fn greet(&mut self, welcome: Welcome) -> bool {
-        let mut preamble = [0; PREAMBLE.len()];
-        if self.stream.read_exact(&mut preamble).is_err() || self.request().is_none() {
+        if !self.hear_hello() {
             return false;
         }
         self.send(&PREAMBLE);
         self.reply(&Reply::Welcome(welcome));
-        self.phase = Phase::Session;
         true
+    }
+
+    /// Takes preamble and HELLO, and says nothing; whether the client is still there.
+    pub fn hear_hello(&mut self) -> bool {
+        let mut preamble = [0; PREAMBLE.len()];
+        self.stream.read_exact(&mut preamble).is_ok() && self.request().is_some()
     }
 
     /// The next request; `None` once the client hung up. File bytes are passed over.
