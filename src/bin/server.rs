@@ -100,12 +100,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<Drained, Error> {
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
-    make_directory(&arguments.dir, &console)?;
-    make_directory(&arguments.log_dir, &console)?;
+    make_directory(&arguments.dir, "--dir", &console)?;
+    make_directory(&arguments.log_dir, "--log-dir", &console)?;
     let log = start_logging(arguments)?;
     raise_descriptor_limit();
     let listeners = server::bind(arguments.ip, arguments.port)?;
-    let store = Store::open(store_config(arguments))?;
+    let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
     let log = watch_signals(&stop, log).map_err(|error| Error::local("watch", "signals", error))?;
@@ -141,14 +141,30 @@ fn deadlines(arguments: &Arguments) -> Deadlines {
     }
 }
 
-fn make_directory(directory: &Path, console: &Console) -> Result<(), Error> {
+fn make_directory(directory: &Path, flag: &str, console: &Console) -> Result<(), Error> {
     if directory.is_dir() {
         return Ok(());
     }
     std::fs::create_dir_all(directory)
-        .map_err(|error| Error::local("make the directory", directory.display(), error))?;
+        .map_err(|error| with_cure(Error::local("make the directory", directory.display(), error), flag))?;
     console.say(&format!("Made {}", directory.display()));
     Ok(())
+}
+
+/// Adds to an error about a directory what an operator can do about it.
+fn with_cure(error: Error, flag: &str) -> Error {
+    use std::io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    let Error::Local { operation, path, source } = error else { return error };
+    let what = if source.kind() == AlreadyExists { NotADirectory } else { source.kind() };
+    let cure = match source.kind() {
+        PermissionDenied => format!("give this user the right to it, or choose another {flag}"),
+        NotADirectory | AlreadyExists => format!("choose another {flag}"),
+        ReadOnlyFilesystem if flag == "--dir" => "serve it with --read-only, or choose another --dir".into(),
+        ReadOnlyFilesystem => format!("choose another {flag}"),
+        StorageFull => format!("make room on its disk, or choose another {flag}"),
+        _ => return Error::Local { operation, path, source },
+    };
+    Error::local(operation, path, std::io::Error::new(what, format!("{what}: {cure}")))
 }
 
 fn start_logging(arguments: &Arguments) -> Result<logging::Handle, Error> {

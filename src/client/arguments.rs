@@ -1,6 +1,6 @@
 //! The command line: flags, commands, and where each setting came from.
 
-use super::download::Strategy;
+use super::options::Strategy;
 use super::terminal::ColorChoice;
 use crate::wire::OnConflict;
 use clap::parser::ValueSource;
@@ -215,7 +215,13 @@ impl Sources {
         Self(named.collect())
     }
 
-    /// `flag`, `environment` or `default`.
+    /// A setting was changed in the menu.
+    pub(super) fn changed(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), "menu"));
+    }
+
+    /// `flag`, `environment`, `default` or `menu`.
     pub(super) fn of_setting(&self, name: &str) -> &'static str {
         self.0.iter().find(|(known, _)| known == name).map_or("default", |(_, word)| word)
     }

@@ -5,11 +5,11 @@
 //! connection for every file; by default several workers keep their connections. A connection that breaks is dialled again with
 //! backoff, and what was on its way is asked for again, from where it broke off.
 
-use super::cancel::Cancel;
 use super::folder::{Before, Folder, Partial, Placed, hash_partial};
+use super::line::{Line, Queue, Recovery};
+use super::options::{Options, Strategy};
 use super::report::{FileReport, Report, Status, say};
-use super::retry::Backoff;
-use super::session::{Session, Target};
+use super::session::Session;
 use super::terminal::progress::{Outcome, Progress, Transfer};
 use crate::error::{Error, Result};
 use crate::staged::Staged;
@@ -19,9 +19,7 @@ use crate::wire::{
     Violation,
 };
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 /// Requests on their way at a time; refilled when half of them are answered.
 const WINDOW: usize = 256;
@@ -29,38 +27,6 @@ const WINDOW: usize = 256;
 const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
 /// A file that changes again and again while it is fetched is given up after so many attempts.
 const ATTEMPTS: u32 = 4;
-
-/// How files are spread over connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strategy {
-    /// Several connections, each for many files.
-    Auto,
-    /// One connection, requests pipelined.
-    Serial,
-    /// One connection a file.
-    Parallel,
-}
-
-/// How the server is reached, and how patiently.
-#[derive(Debug, Clone)]
-pub(super) struct Link {
-    pub(super) target: Target,
-    pub(super) silence: Duration,
-    pub(super) retries: u32,
-    pub(super) cancel: Cancel,
-}
-
-/// How files are moved.
-#[derive(Debug, Clone)]
-pub(super) struct Options {
-    pub(super) link: Link,
-    pub(super) strategy: Strategy,
-    /// Connections at a time.
-    pub(super) jobs: usize,
-    pub(super) on_conflict: OnConflict,
-    /// Whether partial files of earlier attempts are used.
-    pub(super) resume: bool,
-}
 
 /// One file to fetch.
 #[derive(Debug, Clone)]
@@ -70,12 +36,14 @@ pub(super) struct Job {
     local: Option<RemotePath>,
     pub(super) size: u64,
     pub(super) modified: i64,
+    /// If the name is taken, where that was decided for this file alone.
+    pub(super) on_conflict: Option<OnConflict>,
     attempts: u32,
 }
 
 impl Job {
     pub(super) fn new(path: RemotePath, size: u64, modified: i64) -> Self {
-        Self { path, local: None, size, modified, attempts: 0 }
+        Self { path, local: None, size, modified, on_conflict: None, attempts: 0 }
     }
 
     /// The same file, to be stored under another path.
@@ -84,7 +52,7 @@ impl Job {
     }
 
     /// Its path in the download folder.
-    fn place(&self) -> &RemotePath {
+    pub(super) fn place(&self) -> &RemotePath {
         self.local.as_ref().unwrap_or(&self.path)
     }
 }
@@ -104,21 +72,19 @@ pub(super) fn download(
     }
     let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
     progress.expect(jobs.len() as u64, jobs.iter().map(|job| job.size).sum());
-    let shared =
-        Shared { jobs: Mutex::new(jobs.into()), given_up: AtomicBool::new(false), folder, options, progress, report };
+    let queue = Queue::new(jobs);
+    let shared = Shared { folder, options, progress, report };
     let mut session = Some(session);
     std::thread::scope(|scope| {
         for _ in 0..workers {
-            let mut worker = Worker::new(&shared, session.take());
+            let line = Line::new(&queue, options, progress, session.take());
+            let mut worker = Worker { shared: &shared, line, waiting: VecDeque::new() };
             scope.spawn(move || worker.run());
         }
     });
 }
 
 struct Shared<'a> {
-    jobs: Mutex<VecDeque<Job>>,
-    /// The server did not come back; nobody tries any more.
-    given_up: AtomicBool,
     folder: &'a Folder,
     options: &'a Options,
     progress: &'a Progress,
@@ -127,10 +93,8 @@ struct Shared<'a> {
 
 struct Worker<'a> {
     shared: &'a Shared<'a>,
-    session: Option<Session>,
+    line: Line<'a, Job>,
     waiting: VecDeque<Waiting>,
-    again: VecDeque<Job>,
-    backoff: Backoff,
 }
 
 /// A request on its way.
@@ -159,29 +123,25 @@ impl Counter for Transfer {
     }
 }
 
-impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared<'a>, session: Option<Session>) -> Self {
-        Self { shared, session, waiting: VecDeque::new(), again: VecDeque::new(), backoff: Backoff::default() }
-    }
-
+impl Worker<'_> {
     fn run(&mut self) {
         loop {
             if let Err(error) = self.fill() {
                 self.recover(error);
             }
             let Some(waiting) = self.waiting.pop_front() else {
-                if self.again.is_empty() && self.queue_is_empty() {
+                if self.line.is_done() {
                     break;
                 } else {
                     continue;
                 };
             };
             match self.take_answer(waiting) {
-                Ok(()) => self.backoff.progress(),
+                Ok(()) => self.line.went_well(),
                 Err(error) => self.recover(error),
             }
         }
-        if let Some(session) = self.session.take() {
+        if let Some(session) = self.line.take_session() {
             session.close();
         }
     }
@@ -192,10 +152,10 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         while self.has_room() {
-            let Some(job) = self.next_job() else { break };
+            let Some(job) = self.line.next_job() else { break };
             self.ask(job)?;
         }
-        match &mut self.session {
+        match self.line.open_session() {
             Some(session) if !self.waiting.is_empty() => session.flush(),
             _ => Ok(()),
         }
@@ -209,26 +169,13 @@ impl<'a> Worker<'a> {
         self.waiting.len() < WINDOW && (self.waiting.is_empty() || bytes < WINDOW_BYTES)
     }
 
-    fn next_job(&mut self) -> Option<Job> {
-        self.again.pop_front().or_else(|| self.jobs().pop_front())
-    }
-
-    fn queue_is_empty(&self) -> bool {
-        self.jobs().is_empty()
-    }
-
-    fn jobs(&self) -> std::sync::MutexGuard<'a, VecDeque<Job>> {
-        self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Asks for a file, unless nothing needs to be fetched.
     fn ask(&mut self, job: Job) -> Result<()> {
-        let options = self.shared.options;
-        if let Some(status) = self.not_tried() {
+        if let Some(status) = self.line.not_tried() {
             self.report(job, status, None, 0, 0);
             return Ok(());
         }
-        let asked = match self.shared.folder.look(job.place(), job.size, job.modified, options.on_conflict) {
+        let asked = match self.shared.folder.look(job.place(), job.size, job.modified, self.policy(&job)) {
             Ok(Before::Fetch) => Asked::Bytes(self.partial(&job)),
             Ok(Before::Compare) if job.attempts == 0 => Asked::Digest,
             Ok(Before::Compare) => Asked::Bytes(self.partial(&job)),
@@ -249,7 +196,11 @@ impl<'a> Worker<'a> {
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), held);
         // Noted before it is sent: if that fails, it is asked for again.
         self.waiting.push_back(Waiting { job, asked, shown });
-        self.session()?.request(&Request::Get(request))
+        self.line.session()?.request(&Request::Get(request))
+    }
+
+    fn policy(&self, job: &Job) -> OnConflict {
+        job.on_conflict.unwrap_or(self.shared.options.on_conflict)
     }
 
     fn partial(&self, job: &Job) -> Option<Partial> {
@@ -258,23 +209,6 @@ impl<'a> Worker<'a> {
         }
         // What cannot be resumed is fetched anew.
         self.shared.folder.partial(job.place()).ok().flatten().filter(|partial| partial.staged.length() <= job.size)
-    }
-
-    /// Why nothing more is tried, if that is so.
-    fn not_tried(&self) -> Option<Status> {
-        if self.shared.options.link.cancel.is_cancelled() {
-            return Some(Status::Interrupted { partial: 0 });
-        }
-        let given_up = self.shared.given_up.load(Ordering::Relaxed);
-        given_up.then(|| Status::Failed { error: Error::disconnected("not tried: the server went away"), partial: 0 })
-    }
-
-    fn session(&mut self) -> Result<&mut Session> {
-        if self.session.is_none() {
-            let link = &self.shared.options.link;
-            self.session = Some(Session::open(&link.target, link.silence, &link.cancel)?);
-        }
-        Ok(self.session.as_mut().expect("it was just opened"))
     }
 
     /// Takes the answer to the oldest request.
@@ -287,7 +221,7 @@ impl<'a> Worker<'a> {
         match ended {
             Ok(Ended::Again(job)) => {
                 shown.finish(Outcome::Skipped("started over".into()));
-                self.again.push_front(job);
+                self.line.again(job);
             }
             Ok(Ended::Finally(status, transfer, resumed)) => {
                 shown.finish(outcome(&status));
@@ -299,12 +233,12 @@ impl<'a> Worker<'a> {
             }
             Err(error) => {
                 shown.finish(Outcome::Failed(error.to_string()));
-                self.again.push_front(job);
+                self.line.again(job);
                 return Err(error);
             }
         }
         if self.shared.options.strategy == Strategy::Parallel
-            && let Some(session) = self.session.take()
+            && let Some(session) = self.line.take_session()
         {
             session.close();
         }
@@ -313,7 +247,7 @@ impl<'a> Worker<'a> {
 
     /// The answer to a GET for no bytes: is what is there the same?
     fn compare(&mut self, job: Job) -> Result<Ended> {
-        let session = self.session()?;
+        let session = self.line.session()?;
         let header = session.file_header()?;
         let mut nowhere = Nowhere;
         let (_, digest) =
@@ -322,7 +256,7 @@ impl<'a> Worker<'a> {
         if self.shared.folder.adopt(job.place(), digest, header.modified).unwrap_or(false) {
             return Ok(Ended::Finally(Status::Identical, header.transfer, 0));
         }
-        Ok(match self.shared.options.on_conflict {
+        Ok(match self.policy(&job) {
             OnConflict::Skip => Ended::Finally(Status::Skipped, header.transfer, 0),
             OnConflict::Fail => {
                 return Err(Error::refused(ErrorCode::Exists, format!("{} is there and differs", job.path)));
@@ -334,7 +268,7 @@ impl<'a> Worker<'a> {
     /// The answer to a GET for bytes, into a partial file and then into place.
     fn fetch(&mut self, job: Job, partial: Option<Partial>, shown: &Transfer) -> Result<Ended> {
         let again = |job: Job| Ended::Again(Job { attempts: job.attempts + 1, ..job });
-        let header = match self.session()?.file_header() {
+        let header = match self.line.session()?.file_header() {
             Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => {
                 partial.into_iter().for_each(|mut partial| partial.staged.discard());
                 return Ok(again(job));
@@ -392,7 +326,7 @@ impl<'a> Worker<'a> {
         shown: &Transfer,
     ) -> Result<Placed> {
         let folder = self.shared.folder;
-        let session = self.session()?;
+        let session = self.line.session()?;
         let (received, announced) = match session.file_body(header, &mut staged, hasher, shown) {
             Ok(body) => body,
             Err(error @ Error::Local { .. }) => {
@@ -408,21 +342,21 @@ impl<'a> Worker<'a> {
         let announced = announced.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
         staged.set_modified(header.modified)?;
         let ready = staged.verify(received.digest, announced)?.without_flush();
-        folder.place(ready, job.place(), self.shared.options.on_conflict)
+        folder.place(ready, job.place(), self.policy(job))
     }
 
     /// After this machine failed in the middle of an answer: the rest of it is thrown away, or the connection.
     fn out_of_step(&mut self, error: Error) -> Error {
-        if let Some(session) = &mut self.session
+        if let Some(session) = self.line.open_session()
             && session.skip_body().is_err()
         {
-            self.session = None;
+            self.line.take_session();
         }
         error
     }
 
     fn receipt(&mut self, transfer: TransferId, outcome: ReceiptOutcome) -> Result<()> {
-        match &mut self.session {
+        match self.line.open_session() {
             Some(session) => session.request(&Request::Receipt(Receipt { transfer, outcome })),
             None => Ok(()),
         }
@@ -430,33 +364,16 @@ impl<'a> Worker<'a> {
 
     /// A connection broke or cannot be had: what was on its way is asked for again, after a rest.
     fn recover(&mut self, error: Error) {
-        self.session = None;
         while let Some(waiting) = self.waiting.pop_back() {
             waiting.shown.finish(Outcome::Skipped("asked for again".into()));
             if let Asked::Bytes(Some(partial)) = waiting.asked {
                 self.shared.folder.leave(waiting.job.place(), partial.staged);
             }
-            self.again.push_front(waiting.job);
+            self.line.again(waiting.job);
         }
-        let link = &self.shared.options.link;
-        if link.cancel.is_cancelled() || self.shared.given_up.load(Ordering::Relaxed) {
-            return;
-        }
-        let rest = if error.is_worth_a_retry() { self.backoff.next(link.retries) } else { None };
-        let Some(rest) = rest else {
-            self.fail_first(error);
-            return;
-        };
-        self.shared.progress.println(&format!("{error}; trying {} again in {:.1} s", link.target, rest.as_secs_f64()));
-        link.cancel.rest(rest);
-    }
-
-    /// The file that was at work is given up; if the server is gone, all are.
-    fn fail_first(&mut self, error: Error) {
-        if error.is_worth_a_retry() {
-            self.shared.given_up.store(true, Ordering::Relaxed);
-        }
-        if let Some(job) = self.again.pop_front() {
+        if let Recovery::GiveUp(error) = self.line.recover(error)
+            && let Some(job) = self.line.next_job()
+        {
             let partial = self.kept(&job);
             self.report(job, Status::Failed { error, partial }, None, 0, 0);
         }

@@ -9,7 +9,7 @@ use crate::root::{FileState, OpenFile, Root};
 use crate::staged::{NotCommitted, Ready, Replace, Staged, Staging, set_modified};
 use crate::transfer::{digest_file, hash_range};
 use crate::wire::{Digest, FileHeader, OnConflict, RemoteFolder, RemotePath, Version};
-use rustix::fs::{AtFlags, FlockOperation, flock, fstat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, flock, fstat, statat, unlinkat};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -75,6 +75,14 @@ impl Folder {
     /// Looks at what is there under a file's name.
     pub(super) fn look(&self, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
         look(&self.root, path, size, modified, policy)
+    }
+
+    /// Whether something of another size, or that is no file, has the name.
+    pub(super) fn is_taken(&self, path: &RemotePath, size: u64) -> Result<bool> {
+        let Ok(folder) = self.root.open_folder(&path.parent()) else { return Ok(false) };
+        let there = self.root.stat_in(folder.as_fd(), path.name())?;
+        Ok(there
+            .is_some_and(|stat| !FileType::from_raw_mode(stat.st_mode).is_file() || FileState::of(&stat).size != size))
     }
 
     /// Whether a file with this digest is there under this name; its modification time is then set.

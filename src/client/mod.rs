@@ -9,7 +9,8 @@
 //! | `cancel` | Ctrl-C |
 //! | `folder` | the download folder: what is there, partial files, places |
 //! | `select` | from words on the command line to files on the server |
-//! | `download`, `upload` | many files over one or several connections, with retries |
+//! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
+//! | `download`, `upload` | many files over one or several connections |
 //! | `report` | what became of each file, for people and for programs |
 //! | `commands` | one file a command |
 //! | `menu` | the same for people |
@@ -21,7 +22,9 @@ mod commands;
 mod download;
 mod exit;
 mod folder;
+mod line;
 mod menu;
+mod options;
 mod report;
 mod retry;
 mod select;

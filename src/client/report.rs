@@ -15,7 +15,7 @@ use std::io::{Write, stderr, stdout};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Failures that the summary names; the rest is counted.
+/// Failures and new names that the summary tells one by one; the rest is counted.
 const NAMED: usize = 20;
 
 /// How a file ended.
@@ -77,6 +77,8 @@ struct Totals {
     problems: u64,
     /// What failed, harmless, and why.
     failures: Vec<(String, String)>,
+    /// What got another name, harmless, and the name.
+    renamed: Vec<(String, String)>,
     exit: Option<u8>,
 }
 
@@ -96,7 +98,10 @@ impl Report {
         totals.bytes += file.moved;
         totals.resumed += u64::from(file.resumed > 0);
         match &file.status {
-            Status::Done { .. } => totals.done += 1,
+            Status::Done { renamed } => {
+                totals.done += 1;
+                totals.renamed.extend(renamed.clone().map(|name| (harmless(&file.path), name)));
+            }
             Status::Identical => totals.identical += 1,
             Status::Skipped => totals.skipped += 1,
             Status::Interrupted { .. } => totals.interrupted += 1,
@@ -212,17 +217,23 @@ impl Totals {
             let _ = write!(first, "{}{count} {what}", charset.separator());
         }
         let mut lines = vec![first];
-        for (path, why) in self.failures.iter().take(NAMED) {
-            lines.push(format!(" {} {path}   {why}", charset.cross()));
-        }
-        if self.failures.len() > NAMED {
-            lines.push(format!(" {} and {} more", charset.cross(), self.failures.len() - NAMED));
-        }
+        lines
+            .extend(named(&self.renamed, |path, name| format!(" {path} -> {name}   (the name was taken)")));
+        lines.extend(named(&self.failures, |path, why| format!(" {} {path}   {why}", charset.cross())));
         let retry = (self.failed + self.interrupted > 0).then(|| format!(" Retry: {retry}"));
         let place = place.filter(|_| self.done + self.identical > 0).map(|place| format!(" Saved in: {place}"));
         lines.extend([retry, place].into_iter().flatten());
         lines
     }
+}
+
+/// The first lines of a list, and how many there are beyond them.
+fn named(list: &[(String, String)], line: impl Fn(&str, &str) -> String) -> Vec<String> {
+    let mut lines: Vec<String> = list.iter().take(NAMED).map(|(path, what)| line(path, what)).collect();
+    if list.len() > NAMED {
+        lines.push(format!(" ... and {} more", list.len() - NAMED));
+    }
+    lines
 }
 
 /// A short time with a tenth, a longer one in whole units.

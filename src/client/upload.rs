@@ -4,9 +4,9 @@
 //! most); a large one is asked about first, and goes on where an earlier attempt broke off. Strategies, retries and
 //! backoff are those of [`super::download`].
 
-use super::download::{Options, Strategy};
+use super::line::{Line, Queue, Recovery};
+use super::options::{Options, Strategy};
 use super::report::{FileReport, Report, Status};
-use super::retry::Backoff;
 use super::session::Session;
 use super::terminal::progress::{Outcome, Progress, Transfer};
 use crate::connection::Sent;
@@ -23,8 +23,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// PUTs that may be unanswered; half of what the protocol allows (PROTOCOL.md, section 11).
 const WINDOW: usize = 512;
@@ -72,12 +71,14 @@ pub(super) fn upload(
     }
     let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
     progress.expect(jobs.len() as u64, jobs.iter().map(|job| job.size).sum());
-    let shared = Shared { jobs: Mutex::new(jobs.into()), given_up: AtomicBool::new(false), options, progress, report };
+    let queue = Queue::new(jobs);
+    let shared = Shared { options, progress, report };
     let mut session = Some(session);
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..workers)
             .map(|_| {
-                let mut worker = Worker::new(&shared, session.take());
+                let line = Line::new(&queue, options, progress, session.take());
+                let mut worker = Worker { shared: &shared, line, waiting: VecDeque::new() };
                 scope.spawn(move || worker.run())
             })
             .collect();
@@ -153,8 +154,6 @@ pub(super) fn make_folders(mut folders: Vec<FolderJob>, session: &mut Session, r
 }
 
 struct Shared<'a> {
-    jobs: Mutex<VecDeque<Job>>,
-    given_up: AtomicBool,
     options: &'a Options,
     progress: &'a Progress,
     report: &'a Report,
@@ -162,10 +161,8 @@ struct Shared<'a> {
 
 struct Worker<'a> {
     shared: &'a Shared<'a>,
-    session: Option<Session>,
+    line: Line<'a, Job>,
     waiting: VecDeque<Waiting>,
-    again: VecDeque<Job>,
-    backoff: Backoff,
 }
 
 /// A PUT that is not answered yet.
@@ -183,37 +180,25 @@ enum Delivery {
     Question,
 }
 
-impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared<'a>, session: Option<Session>) -> Self {
-        Self { shared, session, waiting: VecDeque::new(), again: VecDeque::new(), backoff: Backoff::default() }
-    }
-
+impl Worker<'_> {
     fn run(&mut self) -> Option<Session> {
         loop {
-            let step = match self.next_job() {
+            let step = match self.line.next_job() {
                 Some(job) => self.send(job),
                 None if self.waiting.is_empty() => break,
                 None => self.take_answers(0),
             };
             match step {
-                Ok(()) => self.backoff.progress(),
+                Ok(()) => self.line.went_well(),
                 Err(error) => self.recover(error),
             }
         }
-        self.session.take()
-    }
-
-    fn next_job(&mut self) -> Option<Job> {
-        self.again.pop_front().or_else(|| self.jobs().pop_front())
-    }
-
-    fn jobs(&self) -> MutexGuard<'a, VecDeque<Job>> {
-        self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.take_session()
     }
 
     /// Sends a file, or notes why not; takes answers where enough are due.
     fn send(&mut self, job: Job) -> Result<()> {
-        if let Some(status) = self.not_tried() {
+        if let Some(status) = self.line.not_tried() {
             self.report(&job, status, None, 0, 0);
             return Ok(());
         }
@@ -231,7 +216,7 @@ impl<'a> Worker<'a> {
         }
         if self.shared.options.strategy == Strategy::Parallel {
             self.take_answers(0)?;
-            self.session.take().into_iter().for_each(Session::close);
+            self.line.take_session().into_iter().for_each(Session::close);
         }
         if self.waiting.len() >= WINDOW { self.take_answers(WINDOW / 2) } else { Ok(()) }
     }
@@ -258,7 +243,7 @@ impl<'a> Worker<'a> {
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), 0);
         let sent = if question { Delivery::Question } else { Delivery::Bytes };
         self.waiting.push_back(Waiting { job, sent, shown: Arc::clone(&shown) });
-        let session = self.session()?;
+        let session = self.line.session()?;
         session.request(&Request::Put(put))?;
         if sent == Delivery::Bytes {
             session.send_data(&bytes)?;
@@ -271,10 +256,10 @@ impl<'a> Worker<'a> {
     /// Takes answers until at most `left` are due.
     fn take_answers(&mut self, left: usize) -> Result<()> {
         if self.waiting.len() > left {
-            self.session()?.flush()?;
+            self.line.session()?.flush()?;
         }
         while self.waiting.len() > left {
-            let answer = self.session()?.answer();
+            let answer = self.line.session()?.answer();
             let Some(waiting) = self.waiting.pop_front() else { break };
             match answer {
                 Ok(Reply::Stored(stored)) => {
@@ -285,7 +270,7 @@ impl<'a> Worker<'a> {
                 // The server does not have it: next time the bytes are sent with the question.
                 Ok(Reply::Offer(_)) if waiting.sent == Delivery::Question => {
                     waiting.shown.finish(Outcome::Skipped("differs".into()));
-                    self.again.push_back(Job { there: There::Nothing, ..waiting.job });
+                    self.line.again(Job { there: There::Nothing, ..waiting.job });
                 }
                 Ok(reply) => {
                     self.waiting.push_front(waiting);
@@ -323,7 +308,7 @@ impl<'a> Worker<'a> {
             }
             Err(error) => {
                 shown.finish(Outcome::Failed(error.to_string()));
-                self.again.push_front(job);
+                self.line.again(job);
                 Err(error)
             }
         }
@@ -343,7 +328,7 @@ impl<'a> Worker<'a> {
             ..put(&job.path)
         };
         let resume = self.shared.options.resume;
-        let session = self.session()?;
+        let session = self.line.session()?;
         session.request(&Request::Put(put))?;
         session.flush()?;
         let offer = match session.answer()? {
@@ -363,22 +348,6 @@ impl<'a> Worker<'a> {
         stored(session.answer()?).map(|stored| (stored, offset))
     }
 
-    fn not_tried(&self) -> Option<Status> {
-        if self.shared.options.link.cancel.is_cancelled() {
-            return Some(Status::Interrupted { partial: 0 });
-        }
-        let given_up = self.shared.given_up.load(Ordering::Relaxed);
-        given_up.then(|| Status::Failed { error: Error::disconnected("not tried: the server went away"), partial: 0 })
-    }
-
-    fn session(&mut self) -> Result<&mut Session> {
-        if self.session.is_none() {
-            let link = &self.shared.options.link;
-            self.session = Some(Session::open(&link.target, link.silence, &link.cancel)?);
-        }
-        Ok(self.session.as_mut().expect("it was just opened"))
-    }
-
     fn refused(&self, waiting: &Waiting, error: Error) {
         waiting.shown.finish(Outcome::Failed(error.to_string()));
         self.report(&waiting.job, Status::Failed { error, partial: 0 }, None, 0, 0);
@@ -392,28 +361,15 @@ impl<'a> Worker<'a> {
 
     /// A connection broke: what was not answered is sent again. Whatever was stored meanwhile is recognised.
     fn recover(&mut self, error: Error) {
-        self.session = None;
         while let Some(waiting) = self.waiting.pop_back() {
             waiting.shown.finish(Outcome::Skipped("sent again".into()));
-            self.again.push_front(waiting.job);
+            self.line.again(waiting.job);
         }
-        let link = &self.shared.options.link;
-        if link.cancel.is_cancelled() || self.shared.given_up.load(Ordering::Relaxed) {
-            return;
+        if let Recovery::GiveUp(error) = self.line.recover(error)
+            && let Some(job) = self.line.next_job()
+        {
+            self.report(&job, Status::Failed { error, partial: 0 }, None, 0, 0);
         }
-        let rest = if error.is_worth_a_retry() { self.backoff.next(link.retries) } else { None };
-        let Some(rest) = rest else {
-            if error.is_worth_a_retry() {
-                self.shared.given_up.store(true, Ordering::Relaxed);
-            }
-            if let Some(job) = self.again.pop_front() {
-                self.report(&job, Status::Failed { error, partial: 0 }, None, 0, 0);
-            }
-            return;
-        };
-        let line = format!("{error}; trying {} again in {:.1} s", link.target, rest.as_secs_f64());
-        self.shared.progress.println(&line);
-        link.cancel.rest(rest);
     }
 
     fn report(&self, job: &Job, status: Status, transfer: Option<TransferId>, moved: u64, resumed: u64) {

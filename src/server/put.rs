@@ -1,16 +1,19 @@
 //! PUT, BEGIN, FINISH and ABANDON (PROTOCOL.md, section 8).
 //!
 //! Small uploads that come one after another are gathered into a [`Group`] and become durable together, when the client
-//! has nothing more to say or the group is full: many files, few flushes, and none acknowledged before its flush.
+//! has nothing more to say or the group is full: many files, few flushes, and none acknowledged before its flush. The same
+//! holds for folders. Files and folders are not gathered together: a file that gets its name changes the time of its
+//! folder, which may have been set by a PUT after it.
 
 use super::admission::{Direction, Running};
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
 use crate::error::{Error, Result};
-use crate::store::{Answer, Finished, Offered, Upload};
+use crate::store::{Answer, Finished, NewFolder, Offered, Upload};
 use crate::transfer::{Progress, Received, discard, receive};
 use crate::wire::{
-    Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, Violation,
+    Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, TransferId,
+    Violation,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,6 +29,7 @@ pub(super) struct Group {
     finished: Vec<Finished>,
     records: Vec<Record>,
     bytes: u64,
+    folders: Vec<(NewFolder, TransferId)>,
 }
 
 impl Group {
@@ -36,7 +40,11 @@ impl Group {
     }
 
     fn is_full(&self) -> bool {
-        self.finished.len() >= GROUP_FILES || self.bytes >= GROUP_BYTES
+        self.finished.len() + self.folders.len() >= GROUP_FILES || self.bytes >= GROUP_BYTES
+    }
+
+    fn is_empty(&self) -> bool {
+        self.finished.is_empty() && self.folders.is_empty()
     }
 }
 
@@ -66,10 +74,11 @@ pub(super) fn begin(session: &mut Session<'_>, begin: Begin) -> Result<()> {
 
 /// Makes the group durable and answers its uploads, in order.
 pub(super) fn settle(session: &mut Session<'_>) -> Result<()> {
-    if session.group.finished.is_empty() {
+    if session.group.is_empty() {
         return Ok(());
     }
     let group = std::mem::take(&mut session.group);
+    settle_folders(session, group.folders)?;
     let connection = &mut session.connection;
     let answers = session.shared.store.commit(group.finished, &mut || wait_frame(connection));
     for (record, answer) in group.records.into_iter().zip(answers) {
@@ -79,15 +88,29 @@ pub(super) fn settle(session: &mut Session<'_>) -> Result<()> {
     Ok(())
 }
 
+fn settle_folders(session: &mut Session<'_>, folders: Vec<(NewFolder, TransferId)>) -> Result<()> {
+    let (folders, transfers): (Vec<_>, Vec<_>) = folders.into_iter().unzip();
+    for (answer, transfer) in session.shared.store.commit_folders(folders).into_iter().zip(transfers) {
+        let reply = match answer {
+            Ok(Answer { path, outcome }) => {
+                Reply::Stored(Stored { transfer, path: RawBytes(path.as_bytes().to_vec()), outcome })
+            }
+            Err(error) => Reply::Error(error.to_fault()),
+        };
+        session.connection.send_reply(&reply)?;
+    }
+    Ok(())
+}
+
 fn make_folder(session: &mut Session<'_>, put: &Put) -> Result<()> {
-    session.settle()?;
-    let transfer = session.shared.next_transfer();
-    let answer = match session.shared.store.make_folder(&put.path, put.modified) {
-        Ok(answer) => answer,
+    if !session.group.finished.is_empty() {
+        session.settle()?;
+    }
+    match session.shared.store.make_folder(&put.path, put.modified) {
+        Ok(folder) => session.group.folders.push((folder, session.shared.next_transfer())),
         Err(error) => return Err(session.refuse(Direction::Upload, &put.path, error)),
-    };
-    let path = RawBytes(answer.path.as_bytes().to_vec());
-    session.connection.send_reply(&Reply::Stored(Stored { transfer, path, outcome: answer.outcome }))
+    }
+    if session.group.is_full() { session.settle() } else { Ok(()) }
 }
 
 /// A PUT that asks: is the file there, or part of it?
@@ -116,6 +139,9 @@ fn offer(session: &mut Session<'_>, put: &Put) -> Result<()> {
 
 /// A PUT whose bytes follow at once.
 fn take_at_once(session: &mut Session<'_>, put: &Put) -> Result<()> {
+    if !session.group.folders.is_empty() {
+        session.settle()?;
+    }
     let store = &session.shared.store;
     let mut record = session.record(Direction::Upload, crate::escape::harmless(&put.path), put.size);
     match store.plan(put).and_then(|plan| store.begin_small(plan)) {

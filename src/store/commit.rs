@@ -34,6 +34,13 @@ pub struct Answer {
     pub outcome: StoredOutcome,
 }
 
+/// A folder that is there, and not durable yet.
+#[derive(Debug)]
+pub struct NewFolder {
+    path: RemotePath,
+    made: MadeFolder,
+}
+
 impl Answer {
     pub(super) fn identical(path: RemotePath) -> Self {
         Self { path, outcome: StoredOutcome::Identical }
@@ -78,22 +85,33 @@ impl Store {
         }
     }
 
-    /// Makes a folder, durable with the answer.
+    /// Makes a folder and sets its modification time. It is durable after [`Store::commit_folders`].
     ///
     /// # Errors
     /// The refusals of PROTOCOL.md, section 8.
-    pub fn make_folder(&self, path: &[u8], modified: Option<i64>) -> Result<Answer> {
+    pub fn make_folder(&self, path: &[u8], modified: Option<i64>) -> Result<NewFolder> {
         let path = self.plan_path(path)?;
         let made = self.root.make_folders(&RemoteFolder::from(path.clone()))?;
         if let Some(modified) = modified {
             set_modified(made.folder.as_fd(), modified)
                 .map_err(|error| Error::local("set the time of", &path, error))?;
         }
-        let outcome = if made.unflushed.is_empty() { StoredOutcome::Identical } else { StoredOutcome::New };
-        for directory in made.unflushed.iter().chain([&made.folder]) {
-            fsync(directory).map_err(|error| Error::local("flush the folder of", &path, error))?;
+        Ok(NewFolder { path, made })
+    }
+
+    /// Makes folders durable: in the answer each is, or is refused.
+    pub fn commit_folders(&self, group: Vec<NewFolder>) -> Vec<Result<Answer>> {
+        let changed: Vec<&OwnedFd> = group.iter().flat_map(|folder| directories(&folder.made)).collect();
+        let flushed = self.flush_directories(&changed);
+        let answer = |folder: NewFolder| {
+            let is_new = !folder.made.unflushed.is_empty();
+            let outcome = if is_new { StoredOutcome::New } else { StoredOutcome::Identical };
+            Answer { path: folder.path, outcome }
+        };
+        match flushed {
+            Ok(()) => group.into_iter().map(|folder| Ok(answer(folder))).collect(),
+            Err(error) => group.iter().map(|_| Err(again(&error))).collect(),
         }
-        Ok(Answer { path, outcome })
     }
 
     /// Gives a flushed file its name, or finds that it needs none.
@@ -125,10 +143,12 @@ impl Store {
     }
 
     fn flush_folders(&self, folders: &Folders) -> Result<()> {
-        let changed: Vec<&OwnedFd> =
-            folders.values().flat_map(|made| made.unflushed.iter().chain([&made.folder])).collect();
+        self.flush_directories(&folders.values().flat_map(directories).collect::<Vec<_>>())
+    }
+
+    fn flush_directories(&self, changed: &[&OwnedFd]) -> Result<()> {
         let result = if changed.len() <= FLUSH_FOLDERS_ONE_BY_ONE {
-            changed.into_iter().try_for_each(fsync)
+            changed.iter().try_for_each(fsync)
         } else {
             syncfs(self.root.directory())
         };
@@ -143,6 +163,11 @@ impl Store {
             self.digests.remember(&state.version, committed.digest());
         }
     }
+}
+
+/// The directories whose entries changed for a folder, and the folder itself.
+fn directories(made: &MadeFolder) -> impl Iterator<Item = &OwnedFd> {
+    made.unflushed.iter().chain([&made.folder])
 }
 
 fn outcome(plan: &Plan, path: &RemotePath, replace: Replace) -> StoredOutcome {

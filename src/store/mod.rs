@@ -13,7 +13,7 @@ mod space;
 mod unflushed;
 mod uploads;
 
-pub use commit::Answer;
+pub use commit::{Answer, NewFolder};
 pub use digests::{Digests, Pending};
 pub use list::{OnPage, list, totals};
 pub use uploads::{Finished, Plan, Upload};

@@ -127,6 +127,22 @@ impl Server {
         self.child.id()
     }
 
+    /// A thread of that name, once there is one.
+    pub fn thread(&self, name: &str) -> u32 {
+        let tasks = format!("/proc/{}/task", self.pid());
+        let named = |thread: &str| {
+            std::fs::read_to_string(format!("{tasks}/{thread}/comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        let mut found = None;
+        eventually("the thread is there", || {
+            let threads =
+                std::fs::read_dir(&tasks).unwrap().map(|task| task.unwrap().file_name().into_string().unwrap());
+            found = threads.into_iter().find(|thread| named(thread));
+            found.is_some()
+        });
+        found.unwrap().parse().unwrap()
+    }
+
     /// Ends it as `kill -9` does, and waits until it is gone.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

@@ -20,17 +20,25 @@ impl Strace {
     /// Attaches to a process and all of its threads. Each of `injections` is what follows `inject=`, as in
     /// `fsync:error=EIO:when=1`.
     pub fn attach(pid: u32, injections: &[String]) -> Self {
+        Self::start(pid, &["-f"], injections)
+    }
+
+    /// Attaches to one thread.
+    pub fn attach_thread(thread: u32, injections: &[String]) -> Self {
+        Self::start(thread, &[], injections)
+    }
+
+    fn start(pid: u32, follow: &[&str], injections: &[String]) -> Self {
         let mut command = Command::new("strace");
         let calls: Vec<&str> = injections.iter().map(|it| it.split(':').next().unwrap()).collect();
-        // What is not traced runs at full speed.
-        command.args(["-f", "--seccomp-bpf", "-o", "/dev/null", "-e", &format!("trace={}", calls.join(","))]);
+        command.args(follow).args(["-o", "/dev/null", "-e", &format!("trace={}", calls.join(","))]);
         for injection in injections {
             command.args(["-e", &format!("inject={injection}")]);
         }
         command.args(["-p", &pid.to_string()]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let attached = said.by_ref().inspect(|line| eprintln!("{line}")).any(|line| line.contains("attached"));
+        let attached = said.by_ref().any(|line| line.contains("attached"));
         assert!(attached, "strace did not attach");
         std::thread::spawn(move || said.for_each(drop));
         Self { child }

@@ -13,9 +13,12 @@ use crate::error::{Error, Result};
 use crate::escape::is_harmless;
 use crate::root::Root;
 use crate::transfer::Sink;
-use crate::wire::{EntryKind, ErrorCode, Get, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, Violation};
+use crate::wire::{
+    EntryKind, ErrorCode, Get, OnConflict, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, Violation,
+};
 use std::ffi::OsString;
 use std::io::{Write, stdout};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -38,7 +41,7 @@ pub(super) fn run(context: &Context, words: &[OsString], output: Option<&Path>) 
     if let Some(output) = output {
         return get_one(context, session, &selection, output, &report);
     }
-    fetch(context, session, &selection, &report)?;
+    fetch(context, session, &selection, &report, None)?;
     if !context.settings.dry_run || report.exit_code() != exit::OK {
         report.summary(&context.terminal, &again(), Some(&context.settings.dir.display().to_string()));
     }
@@ -63,12 +66,25 @@ fn get_one(context: &Context, session: Session, selection: &Selection, output: &
     Ok(report.exit_code())
 }
 
-/// Downloads a selection into the download folder.
+/// What to do about one file whose name is taken by other content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::client) enum Decision {
+    /// As this policy says.
+    Policy(OnConflict),
+    /// Download nothing at all.
+    Stop,
+}
+
+/// Decides about a file whose name is taken by something of another size.
+pub(in crate::client) type Decide<'a> = dyn FnMut(&Job) -> Result<Decision> + 'a;
+
+/// Downloads a selection into the download folder. Without `decide`, the settings say what happens to taken names.
 pub(in crate::client) fn fetch(
     context: &Context,
     session: Session,
     selection: &Selection,
     report: &Report,
+    decide: Option<&mut Decide<'_>>,
 ) -> Result<()> {
     if !context.settings.quiet {
         say_left_out(selection.skipped, selection.unreadable);
@@ -79,8 +95,13 @@ pub(in crate::client) fn fetch(
         return Ok(());
     }
     let folder = Folder::open(&context.settings.dir)?;
-    let jobs: Vec<Job> =
+    let mut jobs: Vec<Job> =
         selection.files().map(|(path, entry)| Job::new(path.clone(), entry.size, entry.modified)).collect();
+    if let Some(decide) = decide
+        && decide_all(&folder, &mut jobs, decide)?.is_break()
+    {
+        return Ok(());
+    }
     check_space(&folder, &jobs, context)?;
     let folders = selection.entries.iter().filter(|(_, entry)| entry.kind == EntryKind::Folder);
     let folders: Vec<_> = folders.map(|(path, entry)| (path, entry.modified)).collect();
@@ -99,6 +120,19 @@ pub(in crate::client) fn fetch(
         }
     }
     Ok(())
+}
+
+/// Asks about every file whose name is taken, before the first byte.
+fn decide_all(folder: &Folder, jobs: &mut [Job], decide: &mut Decide<'_>) -> Result<ControlFlow<()>> {
+    for job in jobs {
+        if folder.is_taken(job.place(), job.size)? {
+            match decide(job)? {
+                Decision::Policy(policy) => job.on_conflict = Some(policy),
+                Decision::Stop => return Ok(ControlFlow::Break(())),
+            }
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// What is there already needs no space; only if all together does not fit is each file looked at.

@@ -7,7 +7,7 @@ pub(super) mod put;
 
 use super::arguments::{Arguments, Command, Settings};
 use super::cancel::{Cancel, INTERRUPTED};
-use super::download::{Link, Options};
+use super::options::{Link, Options};
 use super::report::{Report, Style, error_json, print_json, say};
 use super::session::{Session, Target};
 use super::terminal::Terminal;

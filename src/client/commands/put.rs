@@ -10,15 +10,15 @@ use crate::client::upload::{FolderJob, Job, There, make_folders, outcome, status
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::root::nanoseconds;
-use crate::wire::{Entry, ErrorCode, List, RawBytes, RemoteFolder, RemotePath};
-use std::collections::HashMap;
+use crate::wire::{Entry, EntryKind, ErrorCode, List, RawBytes, RemoteFolder, RemotePath};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::stdin;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 /// What is to be sent.
 #[derive(Debug, Default)]
@@ -136,38 +136,42 @@ fn add(plan: &mut Plan, path: &Path, target: &RemotePath, report: &Report) -> Re
     if !metadata.is_dir() {
         return Err(Error::refused(ErrorCode::NotAFile, "neither a file nor a folder"));
     }
-    for entry in WalkDir::new(path).sort_by_file_name() {
-        let shown = |path: &Path| harmless(path.as_os_str().as_bytes());
-        let entry = match entry {
-            Ok(entry) => entry,
+    plan.folders.push(FolderJob { path: target.clone(), modified: modified(&metadata) });
+    for entry in WalkDir::new(path).min_depth(1).sort_by_file_name() {
+        match entry {
+            Ok(entry) => add_entry(plan, path, target, &entry)
+                .unwrap_or_else(|error| report.problem(&shown(entry.path()), &error)),
             Err(error) => {
-                let failed = error.path().map_or_else(|| shown(path), shown);
+                let failed = shown(error.path().unwrap_or(path));
                 report.problem(&failed, &Error::local("read", &failed, std::io::Error::from(error)));
-                continue;
             }
-        };
-        let below = entry.path().strip_prefix(path).unwrap_or(entry.path()).as_os_str().as_bytes();
-        let remote = if below.is_empty() { Ok(target.clone()) } else { RemoteFolder::from(target.clone()).join(below) };
-        let kind = entry.file_type();
-        if !kind.is_file() && !kind.is_dir() && !below.is_empty() {
-            plan.left_out += 1;
-            continue;
-        }
-        let checked = remote.map_err(Error::from).and_then(|remote| {
-            remote.check_portable()?;
-            let metadata = entry
-                .metadata()
-                .map_err(|error| Error::local("stat", shown(entry.path()), std::io::Error::from(error)))?;
-            Ok((remote, metadata))
-        });
-        match checked {
-            Ok((remote, metadata)) if metadata.is_file() => plan.files.push(job(entry.into_path(), remote, &metadata)),
-            Ok((path, _)) if below.is_empty() => plan.folders.push(FolderJob { path, modified: modified(&metadata) }),
-            Ok((path, metadata)) => plan.folders.push(FolderJob { path, modified: modified(&metadata) }),
-            Err(error) => report.problem(&shown(entry.path()), &error),
         }
     }
     Ok(())
+}
+
+/// Adds what was met below `path`, which becomes `target`.
+fn add_entry(plan: &mut Plan, path: &Path, target: &RemotePath, entry: &DirEntry) -> Result<()> {
+    let kind = entry.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        plan.left_out += 1;
+        return Ok(());
+    }
+    let below = entry.path().strip_prefix(path).unwrap_or(entry.path());
+    let remote = RemoteFolder::from(target.clone()).join(below.as_os_str().as_bytes())?;
+    remote.check_portable()?;
+    let metadata =
+        entry.metadata().map_err(|error| Error::local("stat", shown(entry.path()), std::io::Error::from(error)))?;
+    if metadata.is_file() {
+        plan.files.push(job(entry.path().to_owned(), remote, &metadata));
+    } else {
+        plan.folders.push(FolderJob { path: remote, modified: modified(&metadata) });
+    }
+    Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    harmless(path.as_os_str().as_bytes())
 }
 
 fn job(local: PathBuf, path: RemotePath, metadata: &Metadata) -> Job {
@@ -197,6 +201,16 @@ fn compare(plan: &mut Plan, session: &mut Session, target: &RemotePath) -> Resul
             None => job.there,
         };
     }
+    let is_there = |folder: &FolderJob| {
+        there
+            .get(&folder.path)
+            .is_some_and(|entry| entry.kind == EntryKind::Folder && entry.modified == folder.modified)
+    };
+    // What goes into a folder changes its time again; only one with nothing to come can be left out.
+    let to_come = plan.files.iter().filter(|job| job.there != There::Same).map(|job| job.path.parent());
+    let to_make = plan.folders.iter().filter(|folder| !is_there(folder)).map(|folder| folder.path.parent());
+    let changing: HashSet<RemoteFolder> = to_come.chain(to_make).collect();
+    plan.folders.retain(|folder| !is_there(folder) || changing.contains(&RemoteFolder::from(folder.path.clone())));
     Ok(())
 }
 
