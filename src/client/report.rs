@@ -217,8 +217,7 @@ impl Totals {
             let _ = write!(first, "{}{count} {what}", charset.separator());
         }
         let mut lines = vec![first];
-        lines
-            .extend(named(&self.renamed, |path, name| format!(" {path} -> {name}   (the name was taken)")));
+        lines.extend(named(&self.renamed, |path, name| format!(" {path} -> {name}   (the name was taken)")));
         lines.extend(named(&self.failures, |path, why| format!(" {} {path}   {why}", charset.cross())));
         let retry = (self.failed + self.interrupted > 0).then(|| format!(" Retry: {retry}"));
         let place = place.filter(|_| self.done + self.identical > 0).map(|place| format!(" Saved in: {place}"));

@@ -5,11 +5,14 @@
 
 use super::session::Session;
 use crate::error::{Error, Result};
-use crate::wire::{Entry, EntryKind, ErrorCode, List, RawBytes, RemoteFolder, RemotePath};
+use crate::wire::{Entry, EntryKind, ErrorCode, List, RawBytes, RemoteFolder, RemotePath, Violation};
 use globset::{GlobBuilder, GlobMatcher};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+
+/// More entries than this are taken for a server that never ends: they would take about 1 GiB.
+const MOST_ENTRIES: usize = 4_000_000;
 
 /// What was found, by path: a sorted listing.
 #[derive(Debug, Default)]
@@ -92,9 +95,11 @@ impl Selection {
         wanted: &mut dyn FnMut(&RemotePath) -> bool,
     ) -> Result<usize> {
         let request = List { path: RawBytes(folder.to_vec()), recursive: depth != Depth::Folder, limit: None };
-        let mut found = 0;
+        let (mut found, mut seen) = (0, 0);
         let entries = &mut self.entries;
         let listed = session.list(request, &mut |folder: &RemoteFolder, entry| {
+            seen += 1;
+            check_count(seen)?;
             let path = folder.join(&entry.name)?;
             if wanted(&path) {
                 found += 1;
@@ -106,6 +111,14 @@ impl Selection {
         self.unreadable += listed.unreadable;
         Ok(found)
     }
+}
+
+/// Refuses a listing that does not end.
+pub(super) fn check_count(seen: usize) -> Result<()> {
+    if seen <= MOST_ENTRIES {
+        return Ok(());
+    }
+    Err(Violation::Contradiction("more than 4,000,000 entries in one listing").into())
 }
 
 /// `/` and a leading or trailing slash are ways to say the same path.

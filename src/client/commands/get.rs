@@ -138,8 +138,9 @@ fn decide_all(folder: &Folder, jobs: &mut [Job], decide: &mut Decide<'_>) -> Res
 /// What is there already needs no space; only if all together does not fit is each file looked at.
 fn check_space(folder: &Folder, jobs: &[Job], context: &Context) -> Result<()> {
     let free = folder.free_space()?;
-    let all: u64 = jobs.iter().map(|job| job.size).sum();
-    if all <= free {
+    // Sizes are the server's word: their sum may be anything.
+    let sum = |sizes: &mut dyn Iterator<Item = u64>| sizes.fold(0, u64::saturating_add);
+    if sum(&mut jobs.iter().map(|job| job.size)) <= free {
         return Ok(());
     }
     let policy = context.settings.on_conflict.into();
@@ -147,7 +148,7 @@ fn check_space(folder: &Folder, jobs: &[Job], context: &Context) -> Result<()> {
         let before = folder.look(&job.path, job.size, job.modified, policy);
         matches!(before, Ok(Before::Fetch))
     };
-    let needed: u64 = jobs.iter().filter(is_missing).map(|job| job.size).sum();
+    let needed = sum(&mut jobs.iter().filter(is_missing).map(|job| job.size));
     if needed <= free {
         return Ok(());
     }
@@ -172,7 +173,7 @@ fn dry_run(context: &Context, selection: &Selection, report: &Report) {
             Ok(Before::Fetch | Before::Compare) => {
                 report.planned(path, entry.size);
                 count += 1;
-                bytes += entry.size;
+                bytes = u64::saturating_add(bytes, entry.size);
             }
             Err(error) => report.problem(&path.to_string(), &error),
         }

@@ -3,6 +3,7 @@
 use super::Context;
 use crate::client::exit;
 use crate::client::report::{FileReport, Report, Status, say};
+use crate::client::select::check_count;
 use crate::client::session::Session;
 use crate::client::terminal::progress::Outcome;
 use crate::client::terminal::quantity::{counted, size};
@@ -188,7 +189,7 @@ fn compare(plan: &mut Plan, session: &mut Session, target: &RemotePath) -> Resul
     let request = List { path: RawBytes(target.as_bytes().to_vec()), recursive: true, limit: None };
     let listed = session.list(request, &mut |folder, entry| {
         there.insert(folder.join(&entry.name)?, entry);
-        Ok(())
+        check_count(there.len())
     });
     match listed {
         Err(Error::Refused { code: ErrorCode::NotFound | ErrorCode::NotAFile, .. }) => return Ok(()),
