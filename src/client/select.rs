@@ -2,6 +2,7 @@
 //!
 //! A word is a path, a folder, or a glob that is matched against the listing (`*` and `?` stay within a name, `**`
 //! crosses folders). A name that exists is taken as it is, also if it looks like a glob.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::session::Session;
 use crate::error::{Error, Result};
@@ -95,20 +96,20 @@ impl Selection {
         wanted: &mut dyn FnMut(&RemotePath) -> bool,
     ) -> Result<usize> {
         let request = List { path: RawBytes(folder.to_vec()), recursive: depth != Depth::Folder, limit: None };
-        let (mut found, mut seen) = (0, 0);
+        let (mut found, mut seen) = (0_usize, 0_usize);
         let entries = &mut self.entries;
         let listed = session.list(request, &mut |folder: &RemoteFolder, entry| {
-            seen += 1;
+            seen = seen.saturating_add(1);
             check_count(seen)?;
             let path = folder.join(&entry.name)?;
             if wanted(&path) {
-                found += 1;
+                found = found.saturating_add(1);
                 entries.insert(path, entry);
             }
             Ok(())
         })?;
-        self.skipped += listed.skipped;
-        self.unreadable += listed.unreadable;
+        self.skipped = self.skipped.saturating_add(listed.skipped);
+        self.unreadable = self.unreadable.saturating_add(listed.unreadable);
         Ok(found)
     }
 }
@@ -122,10 +123,11 @@ pub(super) fn check_count(seen: usize) -> Result<()> {
 }
 
 /// `/` and a leading or trailing slash are ways to say the same path.
-pub(super) fn trim(word: &[u8]) -> &[u8] {
-    let start = word.iter().position(|byte| *byte != b'/').unwrap_or(word.len());
-    let end = word.iter().rposition(|byte| *byte != b'/').map_or(start, |last| last + 1);
-    &word[start..end]
+pub(super) fn trim(mut word: &[u8]) -> &[u8] {
+    while let Some(rest) = word.strip_prefix(b"/").or_else(|| word.strip_suffix(b"/")) {
+        word = rest;
+    }
+    word
 }
 
 fn is_glob(word: &[u8]) -> bool {
@@ -134,16 +136,16 @@ fn is_glob(word: &[u8]) -> bool {
 
 /// The folders before the first component with a sign of a glob.
 fn literal_start(word: &[u8]) -> &[u8] {
-    let sign = word.iter().position(|byte| b"*?[{".contains(byte)).unwrap_or(word.len());
-    let end = word[..sign].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    &word[..end]
+    let literal = word.split(|byte| b"*?[{".contains(byte)).next().unwrap_or_default();
+    let end = literal.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    literal.get(..end).unwrap_or_default()
 }
 
 /// The path itself and every folder that it is in, outermost first.
 fn prefixes(path: &RemotePath) -> impl Iterator<Item = &[u8]> {
     let bytes = path.as_bytes();
     let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    slashes.chain([bytes.len()]).map(|end| &bytes[..end])
+    slashes.chain([bytes.len()]).filter_map(|end| bytes.get(..end))
 }
 
 fn matcher(word: &[u8]) -> Result<GlobMatcher> {

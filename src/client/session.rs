@@ -2,6 +2,7 @@
 //!
 //! Requests are queued and answers are read in the same order (PROTOCOL.md, section 11), so callers may pipeline. What the
 //! server says in words is made harmless here, once.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::cancel::{Cancel, Registration};
 use crate::connection::{Await, Connection, Deadlines, Incoming, Sent};
@@ -191,15 +192,17 @@ impl Session {
         let (asked, recursive) = (list.path.clone(), list.recursive);
         self.request(&Request::List(list))?;
         self.flush()?;
-        let mut invalid = 0;
+        let mut invalid = 0_u64;
         loop {
             let page = match self.answer()? {
                 Reply::Entries(page) => page,
-                Reply::Listed(listed) => return Ok(Listed { skipped: listed.skipped + invalid, ..listed }),
+                Reply::Listed(listed) => {
+                    return Ok(Listed { skipped: listed.skipped.saturating_add(invalid), ..listed });
+                }
                 reply => return Err(Violation::Unexpected(reply.kind()).into()),
             };
             let Ok(folder) = RemoteFolder::parse(&page.folder) else {
-                invalid += page.entries.len() as u64;
+                invalid = invalid.saturating_add(page.entries.len() as u64);
                 continue;
             };
             if !is_asked_for(&asked, recursive, &folder, &page.entries) {
@@ -207,7 +210,7 @@ impl Session {
             }
             for entry in page.entries {
                 if entry.name.contains(&b'/') || folder.join(&entry.name).is_err() {
-                    invalid += 1;
+                    invalid = invalid.saturating_add(1);
                 } else {
                     on_entry(&folder, entry)?;
                 }

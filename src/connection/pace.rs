@@ -1,5 +1,6 @@
 //! Deadlines: absolute times, so that a peer that drips bytes cannot push them ahead of itself.
 
+use super::after;
 use std::time::{Duration, Instant};
 
 /// How long a peer may take, by what is waited for (PROTOCOL.md, section 12).
@@ -45,7 +46,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(deadlines: &Deadlines, now: Instant) -> Self {
-        Self { window: deadlines.window, minimum: deadlines.minimum, until: now + deadlines.window, moved: 0 }
+        Self { window: deadlines.window, minimum: deadlines.minimum, until: after(now, deadlines.window), moved: 0 }
     }
 
     /// When the current window ends.
@@ -64,7 +65,7 @@ impl Pace {
     /// Opens a new window, for instance because this side made the peer wait.
     pub(super) fn restart(&mut self, now: Instant) {
         self.moved = 0;
-        self.until = now + self.window;
+        self.until = after(now, self.window);
     }
 }
 

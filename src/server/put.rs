@@ -4,6 +4,7 @@
 //! has nothing more to say or the group is full: many files, few flushes, and none acknowledged before its flush. The same
 //! holds for folders. Files and folders are not gathered together: a file that gets its name changes the time of its
 //! folder, which may have been set by a PUT after it.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::admission::{Direction, Running};
 use super::record::{Record, Status};
@@ -34,13 +35,13 @@ pub(super) struct Group {
 
 impl Group {
     fn push(&mut self, finished: Finished, record: Record) {
-        self.bytes += record.bytes;
+        self.bytes = self.bytes.saturating_add(record.bytes);
         self.finished.push(finished);
         self.records.push(record);
     }
 
     fn is_full(&self) -> bool {
-        self.finished.len() + self.folders.len() >= GROUP_FILES || self.bytes >= GROUP_BYTES
+        self.finished.len().max(self.folders.len()) >= GROUP_FILES || self.bytes >= GROUP_BYTES
     }
 
     fn is_empty(&self) -> bool {
