@@ -71,7 +71,7 @@ pub(super) fn download(
         jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
     }
     let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
-    progress.expect(jobs.len() as u64, jobs.iter().map(|job| job.size).sum());
+    progress.expect(jobs.len() as u64, jobs.iter().fold(0, |sum, job| sum.saturating_add(job.size)));
     let queue = Queue::new(jobs);
     let shared = Shared { folder, options, progress, report };
     let mut session = Some(session);
@@ -249,6 +249,9 @@ impl Worker<'_> {
     fn compare(&mut self, job: Job) -> Result<Ended> {
         let session = self.line.session()?;
         let header = session.file_header()?;
+        if header.length != 0 {
+            return Err(Violation::Contradiction("FILE with another part than was asked for").into());
+        }
         let mut nowhere = Nowhere;
         let (_, digest) =
             session.file_body(&header, &mut nowhere, blake3::Hasher::new(), &crate::transfer::Progress::default())?;

@@ -74,20 +74,7 @@ impl Folder {
 
     /// Looks at what is there under a file's name.
     pub(super) fn look(&self, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
-        let Ok(folder) = self.root.open_folder(&path.parent()) else { return Ok(Before::Fetch) };
-        let mut only_time_differs = false;
-        let mut is_same = |found: &OpenFile| {
-            only_time_differs |= found.state.modified != modified;
-            Ok(found.state.modified == modified)
-        };
-        let place = find_place(&self.root, folder.as_fd(), path, Some(size), policy, &mut is_same);
-        Ok(match place {
-            Ok(Place::Identical(path)) => Before::There(path),
-            _ if only_time_differs => Before::Compare,
-            Ok(Place::Free(..)) => Before::Fetch,
-            Ok(Place::Skipped) => Before::Skipped,
-            Err(error) => return Err(error),
-        })
+        look(&self.root, path, size, modified, policy)
     }
 
     /// Whether something of another size, or that is no file, has the name.
@@ -175,6 +162,24 @@ impl Folder {
     fn folder(&self, folder: &RemoteFolder) -> Result<OwnedFd> {
         self.root.make_folders(folder).map(|made| made.folder)
     }
+}
+
+/// Looks at what is there under a file's name, and changes nothing.
+pub(super) fn look(root: &Root, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
+    let Ok(folder) = root.open_folder(&path.parent()) else { return Ok(Before::Fetch) };
+    let mut only_time_differs = false;
+    let mut is_same = |found: &OpenFile| {
+        only_time_differs |= found.state.modified != modified;
+        Ok(found.state.modified == modified)
+    };
+    let place = find_place(root, folder.as_fd(), path, Some(size), policy, &mut is_same);
+    Ok(match place {
+        Ok(Place::Identical(path)) => Before::There(path),
+        _ if only_time_differs => Before::Compare,
+        Ok(Place::Free(..)) => Before::Fetch,
+        Ok(Place::Skipped) => Before::Skipped,
+        Err(error) => return Err(error),
+    })
 }
 
 /// Where a file ended up.

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::transfer::{Counter, Received, Sink, discard, receive};
 use crate::wire::{
-    Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, PROTOCOL_VERSION, RemoteFolder, Reply, Request,
-    Violation, Welcome,
+    Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, PROTOCOL_VERSION, RemoteFolder, RemotePath, Reply,
+    Request, Violation, Welcome,
 };
 use std::fmt;
 use std::fs::File;
@@ -158,7 +158,12 @@ impl Session {
         counter: &dyn Counter,
     ) -> Result<(Received, Option<crate::wire::Digest>)> {
         self.connection.restart_pace();
-        let received = receive(&mut self.connection, sink, hasher, header.length, header.length, counter)?;
+        let received = receive(&mut self.connection, sink, hasher, header.length, header.length, counter);
+        // What the server is refused for is its fault, and the connection is out of step.
+        let received = received.map_err(|error| match error.code() {
+            ErrorCode::Mismatch => Violation::Contradiction("more bytes than announced").into(),
+            _ => error,
+        })?;
         match Reply::decode(received.kind, &received.body)? {
             Reply::End(end) if received.bytes == header.length => Ok((received, end.digest)),
             Reply::End(_) => Err(Violation::Contradiction("END before all bytes came").into()),
@@ -184,6 +189,7 @@ impl Session {
         list: List,
         on_entry: &mut dyn FnMut(&RemoteFolder, Entry) -> Result<()>,
     ) -> Result<Listed> {
+        let (asked, recursive) = (list.path.clone(), list.recursive);
         self.request(&Request::List(list))?;
         self.flush()?;
         let mut invalid = 0_u64;
@@ -199,6 +205,9 @@ impl Session {
                 invalid = invalid.saturating_add(page.entries.len() as u64);
                 continue;
             };
+            if !is_asked_for(&asked, recursive, &folder, &page.entries) {
+                return Err(Violation::Contradiction("ENTRIES of a folder that was not asked for").into());
+            }
             for entry in page.entries {
                 if entry.name.contains(&b'/') || folder.join(&entry.name).is_err() {
                     invalid = invalid.saturating_add(1);
@@ -224,6 +233,18 @@ impl Session {
     pub(super) fn close(self) {
         self.connection.close(LAST_WORD);
     }
+}
+
+/// Whether entries belong to what a LIST asked for. A server that could add others could choose what is downloaded.
+fn is_asked_for(asked: &[u8], recursive: bool, folder: &RemoteFolder, entries: &[Entry]) -> bool {
+    let folder = folder.as_bytes();
+    let is_below = || asked.is_empty() || folder.strip_prefix(asked).is_some_and(|rest| rest.starts_with(b"/"));
+    if folder == asked || (recursive && is_below()) {
+        return true;
+    }
+    // A file is listed as the one entry that it is, in the folder that it is in.
+    RemotePath::parse(asked)
+        .is_ok_and(|path| path.parent().as_bytes() == folder && entries.iter().all(|entry| *entry.name == *path.name()))
 }
 
 fn dial(target: &Target, patience: Duration) -> Result<TcpStream> {

@@ -37,8 +37,8 @@ pub(super) enum There {
     Nothing,
     /// A file of the same size and time.
     Same,
-    /// A file of the same size: its digest may be the same.
-    SameSize,
+    /// Other content, as far as is known; but the same may be there under a number.
+    Taken,
 }
 
 /// One file to send.
@@ -70,7 +70,7 @@ pub(super) fn upload(
         jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
     }
     let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
-    progress.expect(jobs.len() as u64, jobs.iter().map(|job| job.size).sum());
+    progress.expect(jobs.len() as u64, jobs.iter().fold(0, |sum, job| sum.saturating_add(job.size)));
     let queue = Queue::new(jobs);
     let shared = Shared { options, progress, report };
     let mut session = Some(session);
@@ -230,7 +230,7 @@ impl Worker<'_> {
             }
         };
         let digest = digest_bytes(&bytes);
-        let question = job.there == There::SameSize;
+        let question = job.there == There::Taken;
         let put = Put {
             size: Some(bytes.len() as u64),
             modified: Some(job.modified),
@@ -263,7 +263,7 @@ impl Worker<'_> {
             let Some(waiting) = self.waiting.pop_front() else { break };
             match answer {
                 Ok(Reply::Stored(stored)) => {
-                    let status = status(&stored, &waiting.job);
+                    let status = status(&stored, &waiting.job.path);
                     waiting.shown.finish(outcome(&status));
                     self.report(&waiting.job, status, Some(stored.transfer), waiting.shown.moved(), 0);
                 }
@@ -297,7 +297,7 @@ impl Worker<'_> {
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), 0);
         match self.exchange(&job, &file, &shown) {
             Ok((stored, resumed)) => {
-                let status = status(&stored, &job);
+                let status = status(&stored, &job.path);
                 shown.finish(outcome(&status));
                 self.report(&job, status, Some(stored.transfer), shown.moved(), resumed);
                 Ok(())
@@ -317,7 +317,7 @@ impl Worker<'_> {
     /// Asks, compares what the server holds, and sends the rest. The answer comes with the bytes that were there.
     fn exchange(&mut self, job: &Job, file: &File, shown: &Transfer) -> Result<(Stored, u64)> {
         let state = state(file, &job.local)?;
-        let digest = if job.there == There::SameSize { digest_of(file, &state, &job.local)? } else { None };
+        let digest = if job.there == There::Taken { digest_of(file, &state, &job.local)? } else { None };
         let put = Put {
             size: Some(state.size),
             modified: Some(state.modified),
@@ -522,17 +522,19 @@ fn is_of_this_file(error: &Error) -> bool {
     }
 }
 
-fn status(stored: &Stored, job: &Job) -> Status {
+/// What an acknowledgement makes of a file that was to be stored at `path`.
+pub(super) fn status(stored: &Stored, path: &RemotePath) -> Status {
     match stored.outcome {
         StoredOutcome::Identical => Status::Identical,
         StoredOutcome::Skipped => Status::Skipped,
         StoredOutcome::New | StoredOutcome::Renamed | StoredOutcome::Overwritten => {
-            Status::Done { renamed: (*stored.path != *job.path.as_bytes()).then(|| harmless(&stored.path)) }
+            Status::Done { renamed: (*stored.path != *path.as_bytes()).then(|| harmless(&stored.path)) }
         }
     }
 }
 
-fn outcome(status: &Status) -> Outcome {
+/// How a file that was answered is shown.
+pub(super) fn outcome(status: &Status) -> Outcome {
     match status {
         Status::Identical => Outcome::Kept,
         Status::Skipped => Outcome::Skipped("the name is taken".into()),

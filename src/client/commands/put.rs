@@ -2,11 +2,12 @@
 
 use super::Context;
 use crate::client::exit;
-use crate::client::report::{FileReport, Report, Status, print_line, say};
+use crate::client::report::{FileReport, Report, Status, say};
+use crate::client::select::check_count;
 use crate::client::session::Session;
 use crate::client::terminal::progress::Outcome;
 use crate::client::terminal::quantity::{counted, size};
-use crate::client::upload::{FolderJob, Job, There, make_folders, stream, upload};
+use crate::client::upload::{FolderJob, Job, There, make_folders, outcome, status, stream, upload};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::root::nanoseconds;
@@ -31,12 +32,12 @@ struct Plan {
 /// Uploads files and folders into a folder of the server.
 pub(in crate::client) fn run(context: &Context, paths: &[PathBuf], to: &OsStr, name: Option<&OsStr>) -> Result<u8> {
     let to = RemoteFolder::parse(crate::client::select::trim(to.as_bytes()))?;
-    if name.is_some() && paths.len() > 1 {
-        return Ok(usage("--name goes with one file or folder"));
-    }
     let is_input = |path: &PathBuf| path.as_os_str() == "-";
     if paths.iter().any(is_input) && (paths.len() > 1 || name.is_none()) {
         return Ok(usage("standard input (-) goes alone, with --name"));
+    }
+    if name.is_some() && paths.len() > 1 {
+        return Ok(usage("--name goes with one file or folder"));
     }
     let mut session = context.open()?;
     let report = context.report();
@@ -54,14 +55,18 @@ pub(in crate::client) fn run(context: &Context, paths: &[PathBuf], to: &OsStr, n
             Err(error) => report.problem(&harmless(path.as_os_str().as_bytes()), &error),
         }
     }
+    if plan.files.is_empty() && plan.folders.is_empty() && report.came_to_nothing("put") {
+        return Ok(report.exit_code());
+    }
     report.left_out(plan.left_out);
     if context.settings.dry_run {
-        dry_run(&plan);
+        dry_run(&plan, &report);
     } else {
         send(context, plan, session, &report)?;
     }
-    let words: Vec<_> = paths.iter().map(|path| super::get::quoted(&path.to_string_lossy())).collect();
-    report.summary(&context.terminal, &format!("client put {}", words.join(" ")), None);
+    if !context.settings.dry_run || report.exit_code() != exit::OK {
+        report.summary(&context.terminal, &super::get::again(), None);
+    }
     Ok(report.exit_code())
 }
 
@@ -90,9 +95,9 @@ fn send_input(context: &Context, session: &mut Session, path: &RemotePath, repor
     let result = stream(session, &mut stdin().lock(), path, &context.options(), &shown);
     let (status, transfer) = match result {
         Ok(stored) => {
-            shown.finish(Outcome::Complete);
-            let renamed = (*stored.path != *path.as_bytes()).then(|| harmless(&stored.path));
-            (Status::Done { renamed }, Some(stored.transfer))
+            let status = status(&stored, path);
+            shown.finish(outcome(&status));
+            (status, Some(stored.transfer))
         }
         Err(error) => {
             shown.finish(Outcome::Failed(error.to_string()));
@@ -184,7 +189,7 @@ fn compare(plan: &mut Plan, session: &mut Session, target: &RemotePath) -> Resul
     let request = List { path: RawBytes(target.as_bytes().to_vec()), recursive: true, limit: None };
     let listed = session.list(request, &mut |folder, entry| {
         there.insert(folder.join(&entry.name)?, entry);
-        Ok(())
+        check_count(there.len())
     });
     match listed {
         Err(Error::Refused { code: ErrorCode::NotFound | ErrorCode::NotAFile, .. }) => return Ok(()),
@@ -192,9 +197,8 @@ fn compare(plan: &mut Plan, session: &mut Session, target: &RemotePath) -> Resul
     };
     for job in &mut plan.files {
         job.there = match there.get(&job.path) {
-            Some(entry) if entry.size != job.size => There::Nothing,
-            Some(entry) if entry.modified == job.modified => There::Same,
-            Some(_) => There::SameSize,
+            Some(entry) if (entry.size, entry.modified) == (job.size, job.modified) => There::Same,
+            Some(_) => There::Taken,
             None => job.there,
         };
     }
@@ -211,11 +215,9 @@ fn compare(plan: &mut Plan, session: &mut Session, target: &RemotePath) -> Resul
     Ok(())
 }
 
-fn dry_run(plan: &Plan) {
+fn dry_run(plan: &Plan, report: &Report) {
     let new: Vec<_> = plan.files.iter().filter(|job| job.there != There::Same).collect();
-    for job in &new {
-        print_line(&format!("{:>10}  {}", size(job.size), job.path));
-    }
+    new.iter().for_each(|job| report.planned(&job.path, job.size));
     let bytes = new.iter().map(|job| job.size).sum();
     say(&format!("{}, {} would be uploaded (dry run)", counted(new.len() as u64, "file"), size(bytes)));
 }
