@@ -27,15 +27,16 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub struct Target {
     /// An address or a name.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// An open connection, greeted.
 #[derive(Debug)]
-pub(super) struct Session {
+pub struct Session {
     connection: Connection,
     welcome: Welcome,
     peer: SocketAddr,
@@ -64,7 +65,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Network`] with the cure; [`Error::Violation`] if it is not a hostdir server; [`Error::Refused`].
-    pub(super) fn open(target: &Target, silence: Duration, cancel: &Cancel) -> Result<Self> {
+    pub fn open(target: &Target, silence: Duration, cancel: &Cancel) -> Result<Self> {
         let socket = dial(target, silence.min(DIAL))?;
         let peer = socket.peer_addr().map_err(|error| Error::network("connect", error))?;
         let mut connection = Connection::new(socket, Deadlines::client(silence))?;
@@ -91,12 +92,12 @@ impl Session {
     }
 
     /// What the server said of itself.
-    pub(super) fn welcome(&self) -> &Welcome {
+    pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
 
     /// The server's name for people: what it calls itself, or its address.
-    pub(super) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match &self.welcome.name {
             Some(name) if !name.is_empty() => harmless(name.as_bytes()),
             _ => self.peer.ip().to_canonical().to_string(),
@@ -104,38 +105,38 @@ impl Session {
     }
 
     /// Queues a request.
-    pub(super) fn request(&mut self, request: &Request) -> Result<()> {
+    pub fn request(&mut self, request: &Request) -> Result<()> {
         self.connection.send_request(request)
     }
 
     /// Queues bytes in DATA frames.
-    pub(super) fn send_data(&mut self, bytes: &[u8]) -> Result<()> {
+    pub fn send_data(&mut self, bytes: &[u8]) -> Result<()> {
         self.connection.send_data(bytes)
     }
 
     /// Sends one DATA frame of a file.
-    pub(super) fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent> {
+    pub fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent> {
         self.connection.send_file(file, offset, count)
     }
 
     /// Sends what is queued.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    pub fn flush(&mut self) -> Result<()> {
         self.connection.restart_pace();
         self.connection.flush()
     }
 
     /// Whether the server said something that was not read yet.
-    pub(super) fn has_answer(&self) -> bool {
+    pub fn has_answer(&self) -> bool {
         self.connection.has_input()
     }
 
     /// The next answer; ERROR is [`Error::Refused`].
-    pub(super) fn answer(&mut self) -> Result<Reply> {
+    pub fn answer(&mut self) -> Result<Reply> {
         next_reply(&mut self.connection)
     }
 
     /// The answer to a GET up to its bytes.
-    pub(super) fn file_header(&mut self) -> Result<FileHeader> {
+    pub fn file_header(&mut self) -> Result<FileHeader> {
         match self.answer()? {
             Reply::File(header) if header.offset.saturating_add(header.length) <= header.size => Ok(header),
             Reply::File(_) => Err(Violation::Contradiction("FILE with more bytes than the file has").into()),
@@ -150,7 +151,7 @@ impl Session {
     /// # Errors
     /// Also [`ErrorCode::Changed`] and the like, which the server may send in place of END: `sink` has then taken the last
     /// DATA frame back. An error of `sink` leaves the connection out of step; see [`Session::skip_body`].
-    pub(super) fn file_body(
+    pub fn file_body(
         &mut self,
         header: &FileHeader,
         sink: &mut dyn Sink,
@@ -176,7 +177,7 @@ impl Session {
     }
 
     /// Brings the connection back into step after a sink failed: reads and forgets the rest of an answer.
-    pub(super) fn skip_body(&mut self) -> Result<()> {
+    pub fn skip_body(&mut self) -> Result<()> {
         match discard(&mut self.connection)? {
             (Kind::End | Kind::Error, _) => Ok(()),
             (kind, _) => Err(Violation::Unexpected(kind).into()),
@@ -184,7 +185,7 @@ impl Session {
     }
 
     /// Lists, page by page. Entries whose names no remote path can hold are left out and counted in `skipped`.
-    pub(super) fn list(
+    pub fn list(
         &mut self,
         list: List,
         on_entry: &mut dyn FnMut(&RemoteFolder, Entry) -> Result<()>,
@@ -219,7 +220,7 @@ impl Session {
     }
 
     /// How long the server takes to answer.
-    pub(super) fn ping(&mut self) -> Result<Duration> {
+    pub fn ping(&mut self) -> Result<Duration> {
         let asked = Instant::now();
         self.request(&Request::Ping)?;
         self.flush()?;
@@ -230,7 +231,7 @@ impl Session {
     }
 
     /// Ends the session; what is queued is delivered first.
-    pub(super) fn close(self) {
+    pub fn close(self) {
         self.connection.close(LAST_WORD);
     }
 }
