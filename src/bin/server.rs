@@ -58,7 +58,7 @@ struct Arguments {
     allow_overwrite: bool,
 
     /// Do not confine the server to the host directory and the logs (where the kernel can: Landlock)
-    #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT")]
+    #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT", value_parser = BoolishValueParser::new())]
     no_confinement: bool,
 
     /// Connections at once, each with a thread; one address can have seven eighths of them
