@@ -105,12 +105,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Drained, Error> {
-    let made = [make_directory(&arguments.dir, "--dir")?, make_directory(&arguments.log_dir, "--log-dir")?];
+    let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
     // Before the first thread: the wall is around this thread and those that it starts.
     let confined = confine(arguments);
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
-    made.iter().flatten().for_each(|line| console.say(line));
-    let result = serve(arguments, &console, confined);
+    made.iter().flatten().flatten().for_each(|line| console.say(line));
+    let directories: Result<Vec<_>, Error> = made.into_iter().collect();
+    let result = directories.and_then(|_| serve(arguments, &console, confined));
     console.flush();
     result
 }
