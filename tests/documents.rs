@@ -185,8 +185,9 @@ fn every_dependency_that_is_used_has_its_reason() {
     let (_, table) = document.split_once("| Crate | For | Instead of |\n|---|---|---|\n").unwrap();
     let cells = table.lines().map_while(|line| line.strip_prefix("| ")?.split_once(" |"));
     let reasoned: Vec<&str> = cells.flat_map(|(crates, _)| crates.split(", ")).collect();
-    for name in &reasoned {
+    for (index, name) in reasoned.iter().enumerate() {
         assert!(dependencies.contains(name), "{name} is no dependency");
+        assert!(!reasoned[..index].contains(name), "{name} stands there twice");
     }
     let sources = WalkDir::new(top().join("src")).into_iter().map(|file| file.unwrap().into_path());
     let sources: Vec<String> = sources.filter_map(|path| fs::read_to_string(path).ok()).collect();

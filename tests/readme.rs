@@ -83,7 +83,12 @@ fn flags_of_readme(heading: &str) -> Vec<Flag> {
 
 /// By their names, which no two of a program share.
 fn by_forms(flags: Vec<Flag>) -> BTreeMap<Vec<String>, Flag> {
-    flags.into_iter().map(|flag| (flag.forms.clone(), flag)).collect()
+    let mut found = BTreeMap::new();
+    for flag in flags {
+        let twice = found.insert(flag.forms.clone(), flag);
+        assert_eq!(twice, None, "a flag stands there twice");
+    }
+    found
 }
 
 fn compare(heading: &str, flags: Vec<Flag>) -> usize {

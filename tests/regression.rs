@@ -142,15 +142,20 @@ fn a_switch_in_the_environment_takes_the_usual_words() {
 #[test]
 fn why_the_server_does_not_start_is_a_line_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("file"), "").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
     let (reader, writer) = std::io::pipe().unwrap();
     let mut server = Command::new(env!("CARGO_BIN_EXE_server"));
-    server.arg("--dir").arg(dir.path().join("new")).arg("--log-dir").arg(dir.path().join("file/logs"));
+    server.arg("--dir").arg(dir.path().join("new")).arg("--log-dir").arg(dir.path().join("logs"));
+    server.args(["--ip", "127.0.0.1", "--port", &port]);
     server.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
     let code = server.spawn().unwrap().wait().unwrap().code();
     drop(server);
     let said = std::io::read_to_string(reader).unwrap();
     let lines: Vec<&str> = said.lines().collect();
-    assert!(matches!(lines[..], [made, why] if made.starts_with("Made ") && why.starts_with("server: ")), "{said}");
+    assert!(
+        matches!(lines[..], [dir, logs, why] if dir.starts_with("Made ") && logs.starts_with("Made ") && why.starts_with("server: ")),
+        "{said}"
+    );
     assert_eq!(code, Some(3));
 }
