@@ -1,12 +1,15 @@
 //! Ctrl-C.
 
 use crate::common::eventually;
+use crate::fake::Fake;
 use crate::large::partial_size;
 use crate::proxy::{Line, Proxy};
 use crate::scene::{Running, Scene, client, node, write_random};
+use hostdir::wire::{ErrorCode, Fault, Offer, Reply, Request, TransferId};
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs::File;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 const SIZE: usize = 6_000_000;
@@ -70,15 +73,23 @@ fn an_upload_that_is_interrupted_goes_on_later() {
 
 #[test]
 fn an_upload_of_a_vast_file_stops_at_once() {
-    let scene = Scene::new();
-    let source = scene.local("vast");
+    let (say, heard) = mpsc::channel();
+    let say = Mutex::new(say);
+    let fake = Fake::start(move |peer, request| match request {
+        Request::List(_) => peer.reply(&Reply::Error(Fault { code: ErrorCode::NotFound, message: None })),
+        Request::Put(_) => peer.reply(&Reply::Offer(Offer { transfer: TransferId(1), offset: 0, digest: None })),
+        Request::Begin(_) => {
+            say.lock().unwrap().send(()).unwrap();
+            peer.until_closed();
+        }
+        _ => {}
+    });
+    let source = fake.downloads().join("vast");
+    std::fs::create_dir(fake.downloads()).unwrap();
     // All hole: nothing on the disk, and minutes of hashing.
     File::create(&source).unwrap().set_len(400 << 30).unwrap();
-    let proxy = Proxy::start(scene.server.address(), &[(Line::Held, Line::Good)]);
-    proxy.allow(3_000_000);
-    let put = ["put", source.to_str().unwrap()];
-    let running = Running::start(client(proxy.address(), &scene.downloads()).args(put));
-    eventually("some of it is there", || partial_size(scene.host.path()) > 1_000_000);
+    let running = Running::start(fake.client().args(["put", source.to_str().unwrap()]));
+    heard.recv_timeout(Duration::from_secs(60)).unwrap();
     running.signal(Signal::INT);
     let asked = Instant::now();
     running.wait().ends(130);
