@@ -7,7 +7,7 @@ use crate::conflict::{Place, find_place};
 use crate::error::{Error, Result};
 use crate::root::{FileState, OpenFile, Root};
 use crate::staged::{NotCommitted, Ready, Replace, Staged, Staging, set_modified};
-use crate::transfer::{digest_file, hash_range};
+use crate::transfer::digest_file;
 use crate::wire::{Digest, FileHeader, OnConflict, RemoteFolder, RemotePath, Version};
 use rustix::fs::{AtFlags, FileType, FlockOperation, flock, fstat, statat, unlinkat};
 use std::collections::HashMap;
@@ -94,6 +94,11 @@ impl Folder {
         // Somebody else's file keeps its time; the content is what matters.
         let _ = set_modified(found.file.as_fd(), modified);
         Ok(true)
+    }
+
+    /// Whether something may be left of a file from an earlier attempt.
+    pub(super) fn has_partial(&self, path: &RemotePath) -> bool {
+        self.partials().contains_key(&partial_prefix(path))
     }
 
     /// What is left of a file from an earlier attempt.
@@ -201,16 +206,6 @@ impl Drop for Folder {
             let _ = unlinkat(state, "partial", AtFlags::REMOVEDIR);
             let _ = unlinkat(self.root.directory(), RemotePath::STATE_FOLDER, AtFlags::REMOVEDIR);
         }
-    }
-}
-
-/// Adds what a partial file holds to a hasher.
-pub(super) fn hash_partial(staged: &Staged) -> Result<blake3::Hasher> {
-    let mut hasher = blake3::Hasher::new();
-    match hash_range(&mut hasher, staged.file(), 0, staged.length()) {
-        Ok(true) => Ok(hasher),
-        Ok(false) => Err(Error::local("read", "a partial download", rustix::io::Errno::IO)),
-        Err(error) => Err(Error::local("read", "a partial download", error)),
     }
 }
 

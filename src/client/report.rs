@@ -75,6 +75,8 @@ struct Totals {
     left_out: u64,
     /// Failures that are no file's.
     problems: u64,
+    /// Whether the same command may do better.
+    retryable: bool,
     /// What failed, harmless, and why.
     failures: Vec<(String, String)>,
     /// What got another name, harmless, and the name.
@@ -108,6 +110,7 @@ impl Report {
             Status::Failed { error, partial } => {
                 totals.failed += 1;
                 totals.worst(exit::code(error));
+                totals.retryable |= *partial > 0 || error.is_worth_a_retry();
                 totals.failures.push((harmless(&file.path), failure(error, *partial)));
             }
         }
@@ -148,10 +151,13 @@ impl Report {
         }
     }
 
-    /// If nothing could even be begun: says why, a line for each reason, which then needs no summary.
+    /// If nothing could even be begun, or the only file was refused: says why, a line for each reason, which then needs
+    /// no summary.
     pub(super) fn came_to_nothing(&self, command: &str) -> bool {
         let totals = self.totals();
-        if totals.problems == 0 || totals.problems < totals.files() || self.style.json {
+        let was_refused = totals.failed == 1 && !totals.retryable;
+        let nothing = totals.problems == totals.files() || (totals.files() == 1 && was_refused);
+        if totals.failed == 0 || !nothing || self.style.json {
             return false;
         }
         totals.failures.iter().for_each(|(what, why)| say(&format!("{command} {what}: {why}")));

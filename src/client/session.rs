@@ -25,6 +25,9 @@ const DIAL: Duration = Duration::from_secs(10);
 /// How long a connection that is no longer needed is given to deliver its last frames.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
+/// An answer of more bytes than this is not passed over: a new connection costs less.
+const SKIP: u64 = 8 * 1024 * 1024;
+
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -40,6 +43,7 @@ pub struct Session {
     connection: Connection,
     welcome: Welcome,
     peer: SocketAddr,
+    is_cut: bool,
     _registration: Registration,
 }
 
@@ -88,7 +92,7 @@ impl Session {
             reply => return Err(Violation::Unexpected(reply.kind()).into()),
         };
         connection.welcomed();
-        Ok(Self { connection, welcome, peer, _registration: registration })
+        Ok(Self { connection, welcome, peer, is_cut: false, _registration: registration })
     }
 
     /// What the server said of itself.
@@ -150,7 +154,7 @@ impl Session {
     ///
     /// # Errors
     /// Also [`ErrorCode::Changed`] and the like, which the server may send in place of END: `sink` has then taken the last
-    /// DATA frame back. An error of `sink` leaves the connection out of step; see [`Session::skip_body`].
+    /// DATA frame back. After an error of `sink` the rest of the answer was passed over.
     pub fn file_body(
         &mut self,
         header: &FileHeader,
@@ -161,12 +165,22 @@ impl Session {
         self.connection.restart_pace();
         let received = receive(&mut self.connection, sink, hasher, header.length, header.length, counter);
         // What the server is refused for is its fault, and the connection is out of step.
-        let received = received.map_err(|error| match error.code() {
-            ErrorCode::Mismatch => Violation::Contradiction("more bytes than announced").into(),
-            _ => error,
-        })?;
+        let received = match received {
+            Ok(received) => received,
+            Err(Error::Refused { code: ErrorCode::Mismatch, .. }) => {
+                return Err(Violation::Contradiction("more bytes than announced").into());
+            }
+            Err(error @ Error::Local { .. }) => {
+                self.skip_body(header.length);
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
         match Reply::decode(received.kind, &received.body)? {
-            Reply::End(end) if received.bytes == header.length => Ok((received, end.digest)),
+            Reply::End(end) if received.bytes == header.length => match received.stored {
+                Ok(()) => Ok((Received { stored: Ok(()), ..received }, end.digest)),
+                Err(error) => Err(error),
+            },
             Reply::End(_) => Err(Violation::Contradiction("END before all bytes came").into()),
             Reply::Error(fault) => {
                 sink.take_back(received.last_frame)?;
@@ -176,20 +190,24 @@ impl Session {
         }
     }
 
-    /// Brings the connection back into step after a sink failed: reads and forgets the rest of an answer.
-    pub fn skip_body(&mut self) -> Result<()> {
-        match discard(&mut self.connection)? {
-            (Kind::End | Kind::Error, _) => Ok(()),
-            (kind, _) => Err(Violation::Unexpected(kind).into()),
+    /// Brings the connection back into step after this machine failed: reads and forgets the rest of an answer of
+    /// `length` bytes. If that fails or would take long, the connection is cut, so that nobody takes what comes next for
+    /// another answer.
+    pub fn skip_body(&mut self, length: u64) {
+        let skipped = length <= SKIP && matches!(discard(&mut self.connection), Ok((Kind::End | Kind::Error, _)));
+        if !skipped {
+            self.connection.interrupt().cut();
+            self.is_cut = true;
         }
     }
 
+    /// Whether this side gave the connection up.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// Lists, page by page. Entries whose names no remote path can hold are left out and counted in `skipped`.
-    pub fn list(
-        &mut self,
-        list: List,
-        on_entry: &mut dyn FnMut(&RemoteFolder, Entry) -> Result<()>,
-    ) -> Result<Listed> {
+    pub fn list(&mut self, list: List, on_entry: &mut dyn FnMut(&RemoteFolder, Entry) -> Result<()>) -> Result<Listed> {
         let (asked, recursive) = (list.path.clone(), list.recursive);
         self.request(&Request::List(list))?;
         self.flush()?;

@@ -11,7 +11,7 @@ mod input;
 mod pace;
 mod transport;
 
-pub use pace::Deadlines;
+pub use pace::{Deadlines, WaitFrame};
 pub use transport::Interrupt;
 
 use crate::error::{Error, Result};
@@ -146,6 +146,9 @@ impl Connection {
                 return Ok(Some(Incoming::Control(header.kind, self.input.take(length))));
             }
             self.input.take(length);
+            if header.kind == Kind::Wait && self.deadlines.wait == WaitFrame::Window {
+                self.receiving.restart(Instant::now());
+            }
         }
     }
 

@@ -16,6 +16,17 @@ pub struct Deadlines {
     pub window: Duration,
     /// Bytes that must move in every window.
     pub minimum: u64,
+    /// What WAIT is worth during a transfer.
+    pub wait: WaitFrame,
+}
+
+/// What a WAIT frame is worth to its receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFrame {
+    /// A new window: a server that works on something says so.
+    Window,
+    /// Nothing: a client could hold a transfer up for ever with it.
+    Nothing,
 }
 
 impl Deadlines {
@@ -26,12 +37,14 @@ impl Deadlines {
         frame: Duration::from_secs(10),
         window: Duration::from_secs(30),
         minimum: 32 * 1024,
+        wait: WaitFrame::Nothing,
     };
 
     /// What a client grants a server that may be silent for `silence` at most.
     #[must_use]
     pub fn client(silence: Duration) -> Self {
-        Self { greeting: silence, idle: silence, frame: silence, window: silence, minimum: 1 }
+        let wait = WaitFrame::Window;
+        Self { greeting: silence, idle: silence, frame: silence, window: silence, minimum: 1, wait }
     }
 }
 

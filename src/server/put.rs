@@ -173,7 +173,7 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
     let received = receive(&mut session.connection, &mut upload, hasher, expected, limit, &*progress);
     record.bytes = progress.moved();
     let result = match received {
-        Ok(received) => conclude_bytes(session, upload, record, &received),
+        Ok(received) => conclude_bytes(session, upload, record, received),
         Err(error @ (Error::Network { .. } | Error::Timeout { .. } | Error::Violation(_))) => {
             let error = if upload.is_superseded() { superseded() } else { error };
             record.fail(session.shared, Status::of(&error), &error);
@@ -196,9 +196,9 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
 }
 
 /// All bytes are there; the frame after them says what to do with them.
-fn conclude_bytes(session: &mut Session<'_>, mut upload: Upload, record: Record, received: &Received) -> Result<()> {
+fn conclude_bytes(session: &mut Session<'_>, mut upload: Upload, record: Record, received: Received) -> Result<()> {
     let finished = match Request::decode(received.kind, &received.body) {
-        Ok(Request::Finish(Finish { digest })) => upload.finish(received.digest, digest),
+        Ok(Request::Finish(Finish { digest })) => received.stored.and_then(|()| upload.finish(received.digest, digest)),
         Ok(Request::Abandon(Abandon { keep })) => {
             use crate::transfer::Sink;
             if !keep || upload.take_back(received.last_frame).is_err() {

@@ -54,6 +54,8 @@ pub struct Received {
     pub kind: Kind,
     /// Its body.
     pub body: Vec<u8>,
+    /// Whether the last bytes could be stored. The connection is in step either way: the control frame was taken.
+    pub stored: Result<()>,
 }
 
 /// Receives DATA frames into `sink`, at most `limit` bytes, up to the next control frame.
@@ -128,8 +130,9 @@ impl Intake<'_> {
     }
 
     fn finish(mut self, kind: Kind, body: Vec<u8>) -> Result<Received> {
-        self.hand_on()?;
-        Ok(Received { digest: self.hashing.finish()?, bytes: self.bytes, last_frame: self.last_frame, kind, body })
+        let stored = self.hand_on();
+        let (bytes, last_frame) = (self.bytes, self.last_frame);
+        Ok(Received { digest: self.hashing.finish()?, bytes, last_frame, kind, body, stored })
     }
 }
 

@@ -11,7 +11,6 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -20,7 +19,6 @@ use tempfile::TempDir;
 pub struct Fake {
     pub address: SocketAddrV4,
     pub local: TempDir,
-    connections: Arc<AtomicUsize>,
 }
 
 /// One connection to a fake. What cannot be sent any more is not: the client may have hung up.
@@ -33,17 +31,15 @@ impl Fake {
     pub fn raw(script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("IPv4 was asked for") };
-        let (script, connections) = (Arc::new(script), Arc::new(AtomicUsize::new(0)));
-        let counted = Arc::clone(&connections);
+        let script = Arc::new(script);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                counted.fetch_add(1, Ordering::AcqRel);
                 stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
                 let script = Arc::clone(&script);
                 thread::spawn(move || script(&mut Peer { stream }));
             }
         });
-        Self { address, local: TempDir::new().unwrap(), connections }
+        Self { address, local: TempDir::new().unwrap() }
     }
 
     /// Greets as a server does, then leaves each request to `script`, until the client closes.
@@ -79,10 +75,6 @@ impl Fake {
 
     pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Run {
         run(self.client().args(arguments))
-    }
-
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Acquire)
     }
 
     /// Nothing may stand outside of the download folder, and nothing but `names` in it.
@@ -191,7 +183,7 @@ pub fn header(size: u64) -> FileHeader {
     FileHeader {
         transfer: TransferId(7),
         size,
-        modified: 1_000_000_000_123_456_789,
+        modified: 0,
         version: Version::new(b"v1").unwrap(),
         offset: 0,
         length: size,

@@ -8,6 +8,8 @@ use hostdir::wire::{
 };
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -78,7 +80,7 @@ fn names_and_messages_reach_the_terminal_escaped() {
         }
         while let Some(request) = peer.request() {
             match request {
-                Request::List(list) if list.path.starts_with(b"bad") => {
+                Request::List(list) if !list.path.is_empty() => {
                     peer.reply(&Reply::Error(Fault { code: ErrorCode::Unavailable, message: said.clone() }));
                 }
                 Request::List(_) => {
@@ -161,6 +163,52 @@ fn more_bytes_than_announced_are_a_broken_protocol() {
         peer.data(b"four");
         peer.end(b"four");
     });
+}
+
+#[test]
+fn what_follows_after_too_many_bytes_is_still_fetched() {
+    let fake = Fake::start(|peer, request| match request {
+        Request::List(_) => {
+            peer.entries(b"", &[file(b"a", 3), file(b"b", 3)]);
+            peer.listed(2);
+        }
+        Request::Get(get) if get.path.starts_with(b"a") => {
+            peer.reply(&Reply::File(header(3)));
+            peer.data(b"four");
+            peer.end(b"four");
+        }
+        Request::Get(_) => peer.file(b"bbb"),
+        _ => {}
+    });
+    for flags in [&["--serial"][..], &["--parallel"]] {
+        fake.run(&[&["get", "/"], flags].concat()).ends(7).says("more bytes than announced");
+        fake.left(&["b"]);
+    }
+}
+
+#[test]
+fn no_more_requests_are_on_their_way_than_a_server_must_take() {
+    let names: Vec<String> = (0..400).map(|number| format!("{number:03}{}", "n".repeat(250))).collect();
+    let size = Arc::new(AtomicUsize::new(0));
+    let fake = Fake::start({
+        let size = Arc::clone(&size);
+        move |peer, request| match request {
+            Request::List(_) => {
+                let entries: Vec<_> = names.iter().map(|name| file(name.as_bytes(), 1)).collect();
+                entries.chunks(100).for_each(|page| peer.entries(b"", page));
+                peer.listed(400);
+            }
+            request @ Request::Get(_) => {
+                let mut bytes = Vec::new();
+                request.encode(&mut bytes);
+                size.fetch_add(bytes.len(), Ordering::AcqRel);
+            }
+            _ => {}
+        }
+    });
+    fake.run(&["get", "/", "--serial", "--timeout", "2", "--retries", "0"]).ends(4);
+    let size = size.load(Ordering::Acquire);
+    assert!((20_000..=65_536).contains(&size), "{size} bytes of requests without an answer");
 }
 
 #[test]

@@ -34,6 +34,7 @@ struct Shared {
     connections: AtomicUsize,
     cuts: AtomicUsize,
     closed: AtomicBool,
+    open: Mutex<Vec<TcpStream>>,
 }
 
 impl Proxy {
@@ -50,6 +51,7 @@ impl Proxy {
             connections: AtomicUsize::new(0),
             cuts: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            open: Mutex::default(),
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
@@ -77,6 +79,13 @@ impl Proxy {
     /// Forgets what was allowed and not used.
     pub fn hold(&self) {
         *self.shared.allowed.lock().unwrap() = 0;
+    }
+
+    /// Cuts every connection there is.
+    pub fn cut_all(&self) {
+        for stream in self.shared.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// Connections so far.
@@ -112,6 +121,7 @@ impl Shared {
         };
         // A server that is not there is a connection that ends at once.
         let Ok(server) = TcpStream::connect(self.target) else { return };
+        self.open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
         let pass = |from: &TcpStream, to: &TcpStream, line| {
             let (shared, from, to) = (Arc::clone(self), from.try_clone().unwrap(), to.try_clone().unwrap());
             thread::spawn(move || shared.pass(from, to, line));

@@ -80,11 +80,12 @@ fn a_file_that_is_too_large() {
     File::create(&large).unwrap().set_len(1024 * 1024 + 1).unwrap();
     write(&small, b"x");
     let run = scene.run(&["put", large.to_str().unwrap(), small.to_str().unwrap()]).ends(8);
-    assert!(run.err.contains("large") && run.err.contains("at most 1.0 MiB"), "{run:?}");
+    assert!(run.err.contains("large") && run.err.contains("more than the server takes: at most 1.0 MiB"), "{run:?}");
     assert!(scene.hosted("small").exists() && !scene.hosted("large").exists());
     let run = scene.run(&["put", large.to_str().unwrap(), "--json"]).ends(8);
     assert_eq!(run.file("large")["code"], "too-large");
     assert_eq!(scene.moved(), 1, "nothing of it is sent");
+    scene.run(&["put", large.to_str().unwrap()]).refused(8, &["put large", "at most 1.0 MiB"]);
     goes_on(&scene);
 }
 
@@ -135,7 +136,7 @@ fn something_that_is_no_hostdir_server() {
         fake.run(&["list"]).refused(7, &["list", "not a hostdir server", &fake.address.to_string()]);
     }
     let fake = Fake::raw(|_| {});
-    fake.run(&["list"]).refused(4, &["list", "closed", &fake.address.to_string()]);
+    fake.run(&["list"]).refused(4, &["list", &fake.address.to_string()]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the tests of the client share: a server over a directory, a place for downloads, and running the client.
 
-use crate::common::{Log, Server, eventually};
+use crate::common::{Log, Server, eventually, scaled};
 use hostdir::logging::logfmt::parse_line;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
@@ -217,7 +217,11 @@ impl Running {
     /// Waits for its end. Whatever it did, it must not have panicked, nor sent an escape sequence.
     pub fn wait(mut self) -> Run {
         let shown = self.shown.clone();
-        eventually(&format!("{shown} ends"), || self.has_ended());
+        let (patience, since) = (Duration::from_secs(scaled(180, 3600)), Instant::now());
+        while !self.has_ended() {
+            assert!(since.elapsed() < patience, "not in {patience:?}: {shown} ends");
+            thread::sleep(Duration::from_millis(2));
+        }
         let run = self.finish();
         assert!(!run.err.contains("panicked"), "{shown}: {run:?}");
         assert!(!run.err.contains('\u{1b}'), "{shown}: an escape sequence on standard error: {run:?}");

@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, words: &[OsString], output: Option<&Path>) 
     let report = context.report();
     let mut selection = Selection::default();
     for word in words {
-        match selection.add(&mut session, word.as_bytes(), Depth::Whole) {
+        match context.persist(&mut session, |session| selection.add(session, word.as_bytes(), Depth::Whole)) {
             Err(error @ Error::Refused { .. }) if !error.code().ends_session() => {
                 report.problem(&crate::escape::harmless(word.as_bytes()), &error);
             }
@@ -42,7 +42,7 @@ pub(super) fn run(context: &Context, words: &[OsString], output: Option<&Path>) 
         return get_one(context, session, &selection, output, &report);
     }
     fetch(context, session, &selection, &report, None)?;
-    if !context.settings.dry_run || report.exit_code() != exit::OK {
+    if (!context.settings.dry_run || report.exit_code() != exit::OK) && !report.came_to_nothing("get") {
         report.summary(&context.terminal, &again(), Some(&context.settings.dir.display().to_string()));
     }
     Ok(report.exit_code())
@@ -62,7 +62,9 @@ fn get_one(context: &Context, session: Session, selection: &Selection, output: &
         return to_standard_output(session, path, report).map(|()| report.exit_code());
     }
     to_file(context, session, selection, path, output, report)?;
-    report.summary(&context.terminal, &again(), None);
+    if !report.came_to_nothing("get") {
+        report.summary(&context.terminal, &again(), None);
+    }
     Ok(report.exit_code())
 }
 

@@ -43,7 +43,7 @@ pub(super) fn run(context: &Context, words: &[OsString], format: Format, scope: 
         let listed = if scope.unsorted {
             print_at_once(&mut session, word, &mut selection, scope, format, &mut out)
         } else {
-            selection.add(&mut session, word.as_bytes(), depth)
+            context.persist(&mut session, |session| selection.add(session, word.as_bytes(), depth))
         };
         match listed {
             Err(error @ Error::Refused { .. }) if !error.code().ends_session() => {
