@@ -92,7 +92,7 @@ fn nothing_was_said_while_a_slow_disk_flushed() {
     }
     let (_dir, server) = served(&[]);
     let mut client = server.client();
-    let _strace = Strace::attach(server.pid(), &["fsync:delay_enter=6000000:when=1".into()]);
+    let _strace = Strace::attach(server.pid(), &["fsync:delay_enter=5300000:when=1".into()]);
     client.put("f", b"x").unwrap().unwrap();
     assert!(client.waits >= 1);
 }
