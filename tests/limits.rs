@@ -87,7 +87,9 @@ fn idle_connections_are_held_in_little_memory_and_a_storm_of_newcomers_hears_bus
         "{count} idle connections: {resident} MiB resident, LIST after {listed:?}; {heard} newcomers heard busy in {:?}",
         began.elapsed()
     );
-    assert!(resident <= 256, "{resident} MiB");
+    // A debug build touches 32 KiB of each stack, an optimised one a third of it.
+    let most = if cfg!(debug_assertions) { 400 } else { 256 };
+    assert!(resident <= most, "{resident} MiB");
     assert!(listed < Duration::from_secs(2), "{listed:?}");
     held.iter_mut().step_by(97).for_each(RawClient::alive);
 }

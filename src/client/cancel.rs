@@ -21,7 +21,7 @@ const HASH_STEP: u64 = 16 * 1024 * 1024;
 
 /// The request to stop, shared by everything that runs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cancel {
+pub struct Cancel {
     shared: Arc<Shared>,
 }
 
@@ -40,7 +40,7 @@ struct State {
 
 /// Keeps a connection among those that are cut; drop it with the connection.
 #[derive(Debug)]
-pub(super) struct Registration {
+pub struct Registration {
     cancel: Cancel,
     key: u64,
 }
@@ -69,7 +69,7 @@ impl Cancel {
     }
 
     /// Stops everything.
-    pub(super) fn cancel(&self) {
+    pub fn cancel(&self) {
         let mut state = self.lock();
         state.cancelled = true;
         state.sockets.iter().for_each(|(_, socket)| socket.cut());
@@ -82,12 +82,12 @@ impl Cancel {
     }
 
     /// Whether it was asked to stop.
-    pub(super) fn is_cancelled(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         self.lock().cancelled
     }
 
     /// Adds a connection to those that are cut.
-    pub(super) fn register(&self, interrupt: Interrupt) -> Registration {
+    pub fn register(&self, interrupt: Interrupt) -> Registration {
         let key = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
         if state.cancelled {

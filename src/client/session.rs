@@ -30,15 +30,16 @@ const SKIP: u64 = 8 * 1024 * 1024;
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub struct Target {
     /// An address or a name.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// An open connection, greeted.
 #[derive(Debug)]
-pub(super) struct Session {
+pub struct Session {
     connection: Connection,
     welcome: Welcome,
     peer: SocketAddr,
@@ -68,7 +69,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Network`] with the cure; [`Error::Violation`] if it is not a hostdir server; [`Error::Refused`].
-    pub(super) fn open(target: &Target, silence: Duration, cancel: &Cancel) -> Result<Self> {
+    pub fn open(target: &Target, silence: Duration, cancel: &Cancel) -> Result<Self> {
         let socket = dial(target, silence.min(DIAL))?;
         let peer = socket.peer_addr().map_err(|error| Error::network("connect", error))?;
         let mut connection = Connection::new(socket, Deadlines::client(silence))?;
@@ -95,12 +96,12 @@ impl Session {
     }
 
     /// What the server said of itself.
-    pub(super) fn welcome(&self) -> &Welcome {
+    pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
 
     /// The server's name for people: what it calls itself, or its address.
-    pub(super) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match &self.welcome.name {
             Some(name) if !name.is_empty() => harmless(name.as_bytes()),
             _ => self.peer.ip().to_canonical().to_string(),
@@ -108,38 +109,38 @@ impl Session {
     }
 
     /// Queues a request.
-    pub(super) fn request(&mut self, request: &Request) -> Result<()> {
+    pub fn request(&mut self, request: &Request) -> Result<()> {
         self.connection.send_request(request)
     }
 
     /// Queues bytes in DATA frames.
-    pub(super) fn send_data(&mut self, bytes: &[u8]) -> Result<()> {
+    pub fn send_data(&mut self, bytes: &[u8]) -> Result<()> {
         self.connection.send_data(bytes)
     }
 
     /// Sends one DATA frame of a file.
-    pub(super) fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent> {
+    pub fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent> {
         self.connection.send_file(file, offset, count)
     }
 
     /// Sends what is queued.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    pub fn flush(&mut self) -> Result<()> {
         self.connection.restart_pace();
         self.connection.flush()
     }
 
     /// Whether the server said something that was not read yet.
-    pub(super) fn has_answer(&self) -> bool {
+    pub fn has_answer(&self) -> bool {
         self.connection.has_input()
     }
 
     /// The next answer; ERROR is [`Error::Refused`].
-    pub(super) fn answer(&mut self) -> Result<Reply> {
+    pub fn answer(&mut self) -> Result<Reply> {
         next_reply(&mut self.connection)
     }
 
     /// The answer to a GET up to its bytes.
-    pub(super) fn file_header(&mut self) -> Result<FileHeader> {
+    pub fn file_header(&mut self) -> Result<FileHeader> {
         match self.answer()? {
             Reply::File(header) if header.offset.saturating_add(header.length) <= header.size => Ok(header),
             Reply::File(_) => Err(Violation::Contradiction("FILE with more bytes than the file has").into()),
@@ -154,7 +155,7 @@ impl Session {
     /// # Errors
     /// Also [`ErrorCode::Changed`] and the like, which the server may send in place of END: `sink` has then taken the last
     /// DATA frame back. After an error of `sink` the rest of the answer was passed over.
-    pub(super) fn file_body(
+    pub fn file_body(
         &mut self,
         header: &FileHeader,
         sink: &mut dyn Sink,
@@ -192,7 +193,7 @@ impl Session {
     /// Brings the connection back into step after this machine failed: reads and forgets the rest of an answer of
     /// `length` bytes. If that fails or would take long, the connection is cut, so that nobody takes what comes next for
     /// another answer.
-    pub(super) fn skip_body(&mut self, length: u64) {
+    pub fn skip_body(&mut self, length: u64) {
         let skipped = length <= SKIP && matches!(discard(&mut self.connection), Ok((Kind::End | Kind::Error, _)));
         if !skipped {
             self.connection.interrupt().cut();
@@ -201,16 +202,12 @@ impl Session {
     }
 
     /// Whether this side gave the connection up.
-    pub(super) fn is_cut(&self) -> bool {
+    pub fn is_cut(&self) -> bool {
         self.is_cut
     }
 
     /// Lists, page by page. Entries whose names no remote path can hold are left out and counted in `skipped`.
-    pub(super) fn list(
-        &mut self,
-        list: List,
-        on_entry: &mut dyn FnMut(&RemoteFolder, Entry) -> Result<()>,
-    ) -> Result<Listed> {
+    pub fn list(&mut self, list: List, on_entry: &mut dyn FnMut(&RemoteFolder, Entry) -> Result<()>) -> Result<Listed> {
         let (asked, recursive) = (list.path.clone(), list.recursive);
         self.request(&Request::List(list))?;
         self.flush()?;
@@ -241,7 +238,7 @@ impl Session {
     }
 
     /// How long the server takes to answer.
-    pub(super) fn ping(&mut self) -> Result<Duration> {
+    pub fn ping(&mut self) -> Result<Duration> {
         let asked = Instant::now();
         self.request(&Request::Ping)?;
         self.flush()?;
@@ -252,7 +249,7 @@ impl Session {
     }
 
     /// Ends the session; what is queued is delivered first.
-    pub(super) fn close(self) {
+    pub fn close(self) {
         self.connection.close(LAST_WORD);
     }
 }

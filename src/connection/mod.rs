@@ -3,8 +3,8 @@
 //! Owns the order of frames on one connection and the time that the peer may take. Knows frames and messages; knows
 //! nothing of what a request means, of files' names, or of stores.
 //!
-//! Memory: a connection that waits for a request holds no buffer. One that reads holds [`INPUT`] bytes, one that writes
-//! at most [`OUTPUT`] and one frame.
+//! Memory: a connection that waits for a request holds no buffer. One that reads holds 64 KiB, one that writes at most
+//! as many and one frame.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod input;

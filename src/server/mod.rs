@@ -4,6 +4,7 @@
 //! how frames are laid out. One file a command: `list`, `get`, `put`, `receipt`.
 
 mod admission;
+mod confinement;
 mod console;
 mod get;
 mod list;
@@ -15,6 +16,7 @@ mod refuse;
 mod session;
 mod shutdown;
 
+pub use confinement::{Confinement, Level};
 pub use console::Console;
 pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};

@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// One connection, blocking.
 pub struct RawClient {
     pub stream: TcpStream,
+    /// WAIT frames that came.
+    pub waits: usize,
     phase: Phase,
 }
 
@@ -88,7 +90,7 @@ impl RawClient {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, phase: Phase::Greeting })
+        Ok(Self { stream, waits: 0, phase: Phase::Greeting })
     }
 
     /// Connects and greets.
@@ -169,7 +171,7 @@ impl RawClient {
             let mut body = vec![0; header.length as usize];
             self.stream.read_exact(&mut body)?;
             match header.kind {
-                Kind::Wait => {}
+                Kind::Wait => self.waits += 1,
                 Kind::Data => return Ok(Frame::Data(body)),
                 kind => return Ok(Frame::Reply(Reply::decode(kind, &body).unwrap())),
             }

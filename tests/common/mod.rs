@@ -14,8 +14,13 @@ mod server;
 mod strace;
 
 pub use client::{Frame, Got, Listing, RawClient, data_frame, digest_of, put_file, upload_id, whole};
-pub use server::{Launch, Log, Server, eventually};
+pub use server::{Launch, Log, Server, eventually, eventually_in};
 pub use strace::Strace;
+
+/// A temporary directory in memory where there is one, for what a kill can break but only a power cut could lose.
+pub fn memory() -> tempfile::TempDir {
+    tempfile::TempDir::new_in("/dev/shm").or_else(|_| tempfile::TempDir::new()).unwrap()
+}
 
 /// Whether the long forms of the tests are asked for.
 pub fn is_long() -> bool {

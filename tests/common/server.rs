@@ -145,6 +145,11 @@ impl Server {
 
     /// Ends it as `kill -9` does, and waits until it is gone.
     pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// As [`Server::kill`], where it is to be replaced.
+    pub fn end(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -222,10 +227,15 @@ impl Drop for Server {
 }
 
 /// Waits for something that will come, and fails if it does not.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    eventually_in(PATIENCE, what, is_so);
+}
+
+/// As [`eventually`], with a limit of its own.
+pub fn eventually_in(patience: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !is_so() {
-        assert!(Instant::now() < deadline, "not in {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not in {patience:?}: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }

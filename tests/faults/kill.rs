@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::time::Duration;
-use tempfile::TempDir;
 
 const UPLOADERS: u64 = 8;
 
@@ -67,7 +66,7 @@ fn upload(stage: &Stage, uploader: u64, mut random: Random, seeds: &Mutex<Vec<u6
 fn random_kills_under_eight_uploaders_lose_nothing_acknowledged() {
     let kills = scaled(15, 1_000);
     let mut random = Random::announced("random kills");
-    let dir = TempDir::new().unwrap();
+    let dir = crate::common::memory();
     let mut server = Server::start(dir.path(), &[]);
     let stage = Stage {
         address: RwLock::new(server.address().into()),
