@@ -73,3 +73,9 @@ fn a_reader_that_has_enough_is_no_error() {
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn without_a_terminal_and_a_command_there_is_help_and_a_usage_error() {
+    let run = run(&mut bare_client()).ends(2).says("Usage: client");
+    assert_eq!(run.out, "");
+}
