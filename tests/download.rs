@@ -1,5 +1,5 @@
 //! GET through the real server: ranges, versions, files that change underneath, digests that are remembered.
-#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "also in the helpers of tests")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! PUT through the real server: at once, asked for, resumed, refused, taken over, given up.
-#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "also in the helpers of tests")]
 
 mod common;
 
