@@ -24,6 +24,9 @@ use std::time::{Duration, SystemTime};
 const PARTIAL: &str = "partial";
 /// `TMPFS_MAGIC` of `statfs(2)`.
 const TMPFS: u64 = 0x0102_1994;
+/// Bytes written at a time, from a multiple of it on. A file system with large folios takes one of the size of the write,
+/// and larger ones than this are dear to get (512 MiB to ext4 that way: 0.08 s of system time, with 256 KiB 0.23 s).
+const PIECE: usize = 64 * 1024;
 /// Below this many bytes, preallocation costs more than it gains.
 const PREALLOCATE_FROM: u64 = 1024 * 1024;
 
@@ -216,7 +219,8 @@ impl Staged {
     /// [`Error::Local`]; the file then holds what was written before.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            match pwrite(&self.file, bytes, self.length) {
+            let aligned = PIECE - usize::try_from(self.length % PIECE as u64).unwrap_or(0);
+            match pwrite(&self.file, &bytes[..bytes.len().min(aligned)], self.length) {
                 Ok(0) => return Err(failed("write", &self.name, Errno::NOSPC)),
                 Ok(count) => {
                     self.length += count as u64;

@@ -1,7 +1,9 @@
 //! `server`: hosts a directory. Arguments become a configuration, the library does the rest, its end becomes an exit code.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use bytesize::ByteSize;
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
@@ -48,15 +50,15 @@ struct Arguments {
     log_level: log::LevelFilter,
 
     /// Take no uploads
-    #[arg(long, env = "HOSTDIR_SERVER_READ_ONLY")]
+    #[arg(long, env = "HOSTDIR_SERVER_READ_ONLY", value_parser = BoolishValueParser::new())]
     read_only: bool,
 
     /// Let uploads replace files where the sender asks for it
-    #[arg(long, conflicts_with = "read_only", env = "HOSTDIR_SERVER_ALLOW_OVERWRITE")]
+    #[arg(long, conflicts_with = "read_only", env = "HOSTDIR_SERVER_ALLOW_OVERWRITE", value_parser = BoolishValueParser::new())]
     allow_overwrite: bool,
 
     /// Do not confine the server to the host directory and the logs (where the kernel can: Landlock)
-    #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT")]
+    #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT", value_parser = BoolishValueParser::new())]
     no_confinement: bool,
 
     /// Connections at once, each with a thread; one address can have seven eighths of them
@@ -95,19 +97,26 @@ fn main() -> ExitCode {
         Ok(Drained::Whole) => ExitCode::SUCCESS,
         Ok(Drained::Cut) => ExitCode::from(1),
         Err(error) => {
-            // Standard error may be closed; there is nobody else to tell.
-            let _ = writeln!(stderr(), "server: {error}");
+            // Standard error may be closed; there is nobody else to tell. One write, so that no other line comes between.
+            let _ = stderr().write_all(format!("server: {error}\n").as_bytes());
             ExitCode::from(if matches!(error, Error::Refused { .. }) { 2 } else { 3 })
         }
     }
 }
 
 fn run(arguments: &Arguments) -> Result<Drained, Error> {
-    let made = [make_directory(&arguments.dir, "--dir")?, make_directory(&arguments.log_dir, "--log-dir")?];
+    let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
     // Before the first thread: the wall is around this thread and those that it starts.
     let confined = confine(arguments);
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
-    made.iter().flatten().for_each(|line| console.say(line));
+    made.iter().flatten().flatten().for_each(|line| console.say(line));
+    let directories: Result<Vec<_>, Error> = made.into_iter().collect();
+    let result = directories.and_then(|_| serve(arguments, &console, confined));
+    console.flush();
+    result
+}
+
+fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, String>) -> Result<Drained, Error> {
     let log = start_logging(arguments)?;
     log_confinement(confined);
     raise_descriptor_limit();
@@ -116,7 +125,7 @@ fn run(arguments: &Arguments) -> Result<Drained, Error> {
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
     let log = watch_signals(&stop, log).map_err(|error| Error::local("watch", "signals", error))?;
-    announce(arguments, &listeners, &console);
+    announce(arguments, &listeners, console);
     let config = server::Config {
         name: arguments.name.clone().unwrap_or_else(machine_name),
         max_connections: arguments.max_connections as usize,
@@ -125,7 +134,6 @@ fn run(arguments: &Arguments) -> Result<Drained, Error> {
     };
     let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
     log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
-    console.flush();
     log.flush();
     Ok(drained)
 }

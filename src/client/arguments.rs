@@ -3,6 +3,7 @@
 use super::options::Strategy;
 use super::terminal::ColorChoice;
 use crate::wire::OnConflict;
+use clap::builder::BoolishValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -47,11 +48,11 @@ pub(super) struct Settings {
     pub(super) jobs: u16,
 
     /// One connection for all files, requests pipelined
-    #[arg(long, env = "HOSTDIR_SERIAL", global = true)]
+    #[arg(long, env = "HOSTDIR_SERIAL", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) serial: bool,
 
     /// One connection a file, --jobs of them at a time
-    #[arg(long, conflicts_with = "serial", env = "HOSTDIR_PARALLEL", global = true)]
+    #[arg(long, conflicts_with = "serial", env = "HOSTDIR_PARALLEL", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) parallel: bool,
 
     /// If a name is taken by other content
@@ -59,27 +60,27 @@ pub(super) struct Settings {
     pub(super) on_conflict: Conflict,
 
     /// Say what would be done, and do nothing
-    #[arg(long, env = "HOSTDIR_DRY_RUN", global = true)]
+    #[arg(long, env = "HOSTDIR_DRY_RUN", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) dry_run: bool,
 
     /// One JSON object a line on stdout, with a type: entry, file, summary, error, pong
-    #[arg(long, env = "HOSTDIR_JSON", global = true)]
+    #[arg(long, env = "HOSTDIR_JSON", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) json: bool,
 
     /// No progress, and no summary unless something failed
-    #[arg(short, long, env = "HOSTDIR_QUIET", global = true)]
+    #[arg(short, long, env = "HOSTDIR_QUIET", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) quiet: bool,
 
     /// A line for every file, with the transfer's id in the server's log
-    #[arg(short, long, conflicts_with = "quiet", env = "HOSTDIR_VERBOSE", global = true)]
+    #[arg(short, long, conflicts_with = "quiet", env = "HOSTDIR_VERBOSE", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) verbose: bool,
 
     /// Ask nothing
-    #[arg(long, env = "HOSTDIR_NO_INPUT", global = true)]
+    #[arg(long, env = "HOSTDIR_NO_INPUT", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) no_input: bool,
 
     /// Start over instead of using what an earlier attempt left
-    #[arg(long, env = "HOSTDIR_NO_RESUME", global = true)]
+    #[arg(long, env = "HOSTDIR_NO_RESUME", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) no_resume: bool,
 
     /// Seconds that the server may be silent

@@ -5,7 +5,8 @@
 //! connection for every file; by default several workers keep their connections. A connection that breaks is dialled again with
 //! backoff, and what was on its way is asked for again, from where it broke off.
 
-use super::folder::{Before, Folder, Partial, Placed, hash_partial};
+use super::cancel::hash_unless_stopped;
+use super::folder::{Before, Folder, Partial, Placed};
 use super::line::{Line, Queue, Recovery};
 use super::options::{Options, Strategy};
 use super::report::{FileReport, Report, Status, say};
@@ -25,6 +26,11 @@ use std::sync::Arc;
 const WINDOW: usize = 256;
 /// Bytes asked for at a time, beyond the first file: what is asked for cannot be given to another worker any more.
 const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of requests on their way. The server does not read while it writes, so 65,536 may not be exceeded (PROTOCOL.md,
+/// section 11); one more request and the receipts of those before it still fit.
+const WINDOW_REQUESTS: usize = 48 * 1024;
+/// What a GET takes beside its path, and its RECEIPT: at most.
+const REQUEST: usize = 96;
 /// A file that changes again and again while it is fetched is given up after so many attempts.
 const ATTEMPTS: u32 = 4;
 
@@ -71,7 +77,7 @@ pub(super) fn download(
         jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
     }
     let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
-    progress.expect(jobs.len() as u64, jobs.iter().map(|job| job.size).sum());
+    progress.expect(jobs.len() as u64, jobs.iter().fold(0, |sum, job| sum.saturating_add(job.size)));
     let queue = Queue::new(jobs);
     let shared = Shared { folder, options, progress, report };
     let mut session = Some(session);
@@ -106,9 +112,15 @@ struct Waiting {
 
 enum Asked {
     /// All bytes, or those that a partial file lacks.
-    Bytes(Option<Partial>),
+    Bytes(Option<Resumed>),
     /// Only the digest, to compare it with what is there.
     Digest,
+}
+
+/// A partial file, and the digest so far. Computed before the file is asked for: a server does not wait for it.
+struct Resumed {
+    partial: Partial,
+    hasher: Box<blake3::Hasher>,
 }
 
 /// How a file that was answered ended; what is not final is asked for again.
@@ -153,6 +165,11 @@ impl Worker<'_> {
         }
         while self.has_room() {
             let Some(job) = self.line.next_job() else { break };
+            if !self.waiting.is_empty() && self.shared.folder.has_partial(job.place()) {
+                // Its digest takes a while; the answers that are due do not wait for that.
+                self.line.again(job);
+                break;
+            }
             self.ask(job)?;
         }
         match self.line.open_session() {
@@ -165,8 +182,13 @@ impl Worker<'_> {
         if self.shared.options.strategy == Strategy::Parallel {
             return self.waiting.is_empty();
         }
-        let bytes: u64 = self.waiting.iter().map(|waiting| waiting.job.size).sum();
-        self.waiting.len() < WINDOW && (self.waiting.is_empty() || bytes < WINDOW_BYTES)
+        if self.waiting.is_empty() {
+            return true;
+        }
+        let jobs = || self.waiting.iter().map(|waiting| &waiting.job);
+        let answers = jobs().fold(0, |sum, job| job.size.saturating_add(sum));
+        let requests: usize = jobs().map(|job| job.path.as_bytes().len() + REQUEST).sum();
+        self.waiting.len() < WINDOW && answers < WINDOW_BYTES && requests < WINDOW_REQUESTS
     }
 
     /// Asks for a file, unless nothing needs to be fetched.
@@ -189,7 +211,7 @@ impl Worker<'_> {
             }
         };
         let held = match &asked {
-            Asked::Bytes(Some(partial)) => partial.staged.length(),
+            Asked::Bytes(Some(resumed)) => resumed.partial.staged.length(),
             _ => 0,
         };
         let request = request(&job, &asked);
@@ -203,12 +225,22 @@ impl Worker<'_> {
         job.on_conflict.unwrap_or(self.shared.options.on_conflict)
     }
 
-    fn partial(&self, job: &Job) -> Option<Partial> {
-        if !self.shared.options.resume {
-            return None;
+    /// What an earlier attempt left, if it can be resumed. What cannot is removed, and fetched anew.
+    fn partial(&self, job: &Job) -> Option<Resumed> {
+        let mut partial = self.shared.folder.partial(job.place()).ok().flatten()?;
+        let held = partial.staged.length();
+        let mut hasher = Box::new(blake3::Hasher::new());
+        let stop = || self.shared.options.link.cancel.is_cancelled();
+        let is_wanted = self.shared.options.resume && held <= job.size;
+        if is_wanted && hash_unless_stopped(&mut hasher, partial.staged.file(), 0, held, &stop).unwrap_or(false) {
+            return Some(Resumed { partial, hasher });
         }
-        // What cannot be resumed is fetched anew.
-        self.shared.folder.partial(job.place()).ok().flatten().filter(|partial| partial.staged.length() <= job.size)
+        if stop() {
+            self.shared.folder.leave(job.place(), partial.staged);
+        } else {
+            partial.staged.discard();
+        }
+        None
     }
 
     /// Takes the answer to the oldest request.
@@ -230,9 +262,19 @@ impl Worker<'_> {
             Err(error) if is_of_this_file(&error) => {
                 shown.finish(Outcome::Failed(error.to_string()));
                 self.report(job, Status::Failed { error, partial: 0 }, None, shown.moved(), 0);
+                if self.line.open_session().is_some_and(|session| session.is_cut()) {
+                    self.line.take_session();
+                    self.ask_again();
+                }
             }
             Err(error) => {
                 shown.finish(Outcome::Failed(error.to_string()));
+                // A line that breaks again and again still brings something each time.
+                if shown.moved() > 0 {
+                    self.line.went_well();
+                }
+                // The first of those that are tried again is the one that the error is about.
+                self.ask_again();
                 self.line.again(job);
                 return Err(error);
             }
@@ -249,6 +291,9 @@ impl Worker<'_> {
     fn compare(&mut self, job: Job) -> Result<Ended> {
         let session = self.line.session()?;
         let header = session.file_header()?;
+        if header.length != 0 {
+            return Err(Violation::Contradiction("FILE with another part than was asked for").into());
+        }
         let mut nowhere = Nowhere;
         let (_, digest) =
             session.file_body(&header, &mut nowhere, blake3::Hasher::new(), &crate::transfer::Progress::default())?;
@@ -266,27 +311,34 @@ impl Worker<'_> {
     }
 
     /// The answer to a GET for bytes, into a partial file and then into place.
-    fn fetch(&mut self, job: Job, partial: Option<Partial>, shown: &Transfer) -> Result<Ended> {
+    fn fetch(&mut self, job: Job, resumed: Option<Resumed>, shown: &Transfer) -> Result<Ended> {
         let again = |job: Job| Ended::Again(Job { attempts: job.attempts + 1, ..job });
         let header = match self.line.session()?.file_header() {
             Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => {
-                partial.into_iter().for_each(|mut partial| partial.staged.discard());
+                resumed.into_iter().for_each(|mut resumed| resumed.partial.staged.discard());
                 return Ok(again(job));
             }
             Err(error) => {
-                partial.into_iter().for_each(|partial| self.shared.folder.leave(job.place(), partial.staged));
+                resumed.into_iter().for_each(|resumed| self.shared.folder.leave(job.place(), resumed.partial.staged));
                 return Err(error);
             }
             Ok(header) => header,
         };
-        let held = partial.as_ref().map_or(0, |partial| partial.staged.length());
+        let held = resumed.as_ref().map_or(0, |resumed| resumed.partial.staged.length());
         if header.offset != held || header.offset + header.length != header.size {
             return Err(Violation::Contradiction("FILE with another part than was asked for").into());
         }
         shown.set_size(header.size);
-        let (staged, hasher) = match self.prepare(&job, partial, &header) {
-            Ok(prepared) => prepared,
-            Err(error) => return Err(self.out_of_step(error)),
+        let (staged, hasher) = match resumed {
+            Some(Resumed { partial, hasher }) => (partial.staged, *hasher),
+            None => match self.shared.folder.begin(job.place(), &header) {
+                Ok(staged) => (staged, blake3::Hasher::new()),
+                Err(error) => {
+                    self.line.session()?.skip_body(header.length);
+                    self.receipt(header.transfer, ReceiptOutcome::NotStored)?;
+                    return Err(error);
+                }
+            },
         };
         match self.receive(&job, staged, hasher, &header, shown) {
             Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => Ok(again(job)),
@@ -307,16 +359,6 @@ impl Worker<'_> {
         }
     }
 
-    fn prepare(&self, job: &Job, partial: Option<Partial>, header: &FileHeader) -> Result<(Staged, blake3::Hasher)> {
-        match partial {
-            Some(partial) => {
-                let hasher = hash_partial(&partial.staged)?;
-                Ok((partial.staged, hasher))
-            }
-            None => Ok((self.shared.folder.begin(job.place(), header)?, blake3::Hasher::new())),
-        }
-    }
-
     fn receive(
         &mut self,
         job: &Job,
@@ -329,30 +371,20 @@ impl Worker<'_> {
         let session = self.line.session()?;
         let (received, announced) = match session.file_body(header, &mut staged, hasher, shown) {
             Ok(body) => body,
-            Err(error @ Error::Local { .. }) => {
-                staged.discard();
-                return Err(self.out_of_step(error));
-            }
             Err(error @ (Error::Network { .. } | Error::Timeout { .. })) => {
                 folder.leave(job.place(), staged);
                 return Err(error);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                // Also what an earlier attempt left is of no use any more.
+                staged.discard();
+                return Err(error);
+            }
         };
         let announced = announced.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
         staged.set_modified(header.modified)?;
         let ready = staged.verify(received.digest, announced)?.without_flush();
         folder.place(ready, job.place(), self.policy(job))
-    }
-
-    /// After this machine failed in the middle of an answer: the rest of it is thrown away, or the connection.
-    fn out_of_step(&mut self, error: Error) -> Error {
-        if let Some(session) = self.line.open_session()
-            && session.skip_body().is_err()
-        {
-            self.line.take_session();
-        }
-        error
     }
 
     fn receipt(&mut self, transfer: TransferId, outcome: ReceiptOutcome) -> Result<()> {
@@ -364,18 +396,23 @@ impl Worker<'_> {
 
     /// A connection broke or cannot be had: what was on its way is asked for again, after a rest.
     fn recover(&mut self, error: Error) {
-        while let Some(waiting) = self.waiting.pop_back() {
-            waiting.shown.finish(Outcome::Skipped("asked for again".into()));
-            if let Asked::Bytes(Some(partial)) = waiting.asked {
-                self.shared.folder.leave(waiting.job.place(), partial.staged);
-            }
-            self.line.again(waiting.job);
-        }
+        self.ask_again();
         if let Recovery::GiveUp(error) = self.line.recover(error)
             && let Some(job) = self.line.next_job()
         {
             let partial = self.kept(&job);
             self.report(job, Status::Failed { error, partial }, None, 0, 0);
+        }
+    }
+
+    /// What was on its way will not be answered.
+    fn ask_again(&mut self) {
+        while let Some(waiting) = self.waiting.pop_back() {
+            waiting.shown.finish(Outcome::Skipped("asked for again".into()));
+            if let Asked::Bytes(Some(resumed)) = waiting.asked {
+                self.shared.folder.leave(waiting.job.place(), resumed.partial.staged);
+            }
+            self.line.again(waiting.job);
         }
     }
 
@@ -422,7 +459,7 @@ fn request(job: &Job, asked: &Asked) -> Get {
     match asked {
         Asked::Digest => Get { length: Some(0), ..get },
         Asked::Bytes(None) => get,
-        Asked::Bytes(Some(partial)) => {
+        Asked::Bytes(Some(Resumed { partial, .. })) => {
             Get { offset: partial.staged.length(), version: Some(partial.version.clone()), ..get }
         }
     }

@@ -7,7 +7,7 @@ use crate::conflict::{Place, find_place};
 use crate::error::{Error, Result};
 use crate::root::{FileState, OpenFile, Root};
 use crate::staged::{NotCommitted, Ready, Replace, Staged, Staging, set_modified};
-use crate::transfer::{digest_file, hash_range};
+use crate::transfer::digest_file;
 use crate::wire::{Digest, FileHeader, OnConflict, RemoteFolder, RemotePath, Version};
 use rustix::fs::{AtFlags, FileType, FlockOperation, flock, fstat, statat, unlinkat};
 use std::collections::HashMap;
@@ -74,20 +74,7 @@ impl Folder {
 
     /// Looks at what is there under a file's name.
     pub(super) fn look(&self, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
-        let Ok(folder) = self.root.open_folder(&path.parent()) else { return Ok(Before::Fetch) };
-        let mut only_time_differs = false;
-        let mut is_same = |found: &OpenFile| {
-            only_time_differs |= found.state.modified != modified;
-            Ok(found.state.modified == modified)
-        };
-        let place = find_place(&self.root, folder.as_fd(), path, Some(size), policy, &mut is_same);
-        Ok(match place {
-            Ok(Place::Identical(path)) => Before::There(path),
-            _ if only_time_differs => Before::Compare,
-            Ok(Place::Free(..)) => Before::Fetch,
-            Ok(Place::Skipped) => Before::Skipped,
-            Err(error) => return Err(error),
-        })
+        look(&self.root, path, size, modified, policy)
     }
 
     /// Whether something of another size, or that is no file, has the name.
@@ -107,6 +94,11 @@ impl Folder {
         // Somebody else's file keeps its time; the content is what matters.
         let _ = set_modified(found.file.as_fd(), modified);
         Ok(true)
+    }
+
+    /// Whether something may be left of a file from an earlier attempt.
+    pub(super) fn has_partial(&self, path: &RemotePath) -> bool {
+        self.partials().contains_key(&partial_prefix(path))
     }
 
     /// What is left of a file from an earlier attempt.
@@ -177,6 +169,24 @@ impl Folder {
     }
 }
 
+/// Looks at what is there under a file's name, and changes nothing.
+pub(super) fn look(root: &Root, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
+    let Ok(folder) = root.open_folder(&path.parent()) else { return Ok(Before::Fetch) };
+    let mut only_time_differs = false;
+    let mut is_same = |found: &OpenFile| {
+        only_time_differs |= found.state.modified != modified;
+        Ok(found.state.modified == modified)
+    };
+    let place = find_place(root, folder.as_fd(), path, Some(size), policy, &mut is_same);
+    Ok(match place {
+        Ok(Place::Identical(path)) => Before::There(path),
+        _ if only_time_differs => Before::Compare,
+        Ok(Place::Free(..)) => Before::Fetch,
+        Ok(Place::Skipped) => Before::Skipped,
+        Err(error) => return Err(error),
+    })
+}
+
 /// Where a file ended up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Placed {
@@ -196,16 +206,6 @@ impl Drop for Folder {
             let _ = unlinkat(state, "partial", AtFlags::REMOVEDIR);
             let _ = unlinkat(self.root.directory(), RemotePath::STATE_FOLDER, AtFlags::REMOVEDIR);
         }
-    }
-}
-
-/// Adds what a partial file holds to a hasher.
-pub(super) fn hash_partial(staged: &Staged) -> Result<blake3::Hasher> {
-    let mut hasher = blake3::Hasher::new();
-    match hash_range(&mut hasher, staged.file(), 0, staged.length()) {
-        Ok(true) => Ok(hasher),
-        Ok(false) => Err(Error::local("read", "a partial download", rustix::io::Errno::IO)),
-        Err(error) => Err(Error::local("read", "a partial download", error)),
     }
 }
 

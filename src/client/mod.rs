@@ -17,7 +17,7 @@
 //! | `terminal` | screen, picker, bars; knows nothing of the network |
 
 pub mod arguments;
-mod cancel;
+pub mod cancel;
 mod commands;
 mod download;
 mod exit;
@@ -28,7 +28,7 @@ mod options;
 mod report;
 mod retry;
 mod select;
-mod session;
+pub mod session;
 pub mod terminal;
 mod upload;
 

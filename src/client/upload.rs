@@ -4,6 +4,7 @@
 //! most); a large one is asked about first, and goes on where an earlier attempt broke off. Strategies, retries and
 //! backoff are those of [`super::download`].
 
+use super::cancel::{Cancel, hash_unless_stopped};
 use super::line::{Line, Queue, Recovery};
 use super::options::{Options, Strategy};
 use super::report::{FileReport, Report, Status};
@@ -13,7 +14,7 @@ use crate::connection::Sent;
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::root::FileState;
-use crate::transfer::{digest_bytes, digest_file, finish, hash_range, read_exactly};
+use crate::transfer::{digest_bytes, finish, read_exactly};
 use crate::wire::{
     Abandon, Begin, Digest, ErrorCode, Finish, MAX_DATA, Offer, Put, PutKind, RawBytes, RemotePath, Reply, Request,
     Stored, StoredOutcome, TransferId, UploadId, Violation,
@@ -24,6 +25,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// PUTs that may be unanswered; half of what the protocol allows (PROTOCOL.md, section 11).
 const WINDOW: usize = 512;
@@ -37,8 +39,8 @@ pub(super) enum There {
     Nothing,
     /// A file of the same size and time.
     Same,
-    /// A file of the same size: its digest may be the same.
-    SameSize,
+    /// Other content, as far as is known; but the same may be there under a number.
+    Taken,
 }
 
 /// One file to send.
@@ -49,6 +51,8 @@ pub(super) struct Job {
     pub(super) size: u64,
     pub(super) modified: i64,
     pub(super) there: There,
+    /// Bytes that the server held when it was last asked in this run.
+    pub(super) held: u64,
 }
 
 /// One folder to make; its modification time is set when everything is in it.
@@ -70,7 +74,7 @@ pub(super) fn upload(
         jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
     }
     let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
-    progress.expect(jobs.len() as u64, jobs.iter().map(|job| job.size).sum());
+    progress.expect(jobs.len() as u64, jobs.iter().fold(0, |sum, job| sum.saturating_add(job.size)));
     let queue = Queue::new(jobs);
     let shared = Shared { options, progress, report };
     let mut session = Some(session);
@@ -132,7 +136,8 @@ pub(super) fn stream(
 }
 
 /// Makes folders, deepest first, so that the time of each is set after those in it were made.
-pub(super) fn make_folders(mut folders: Vec<FolderJob>, session: &mut Session, report: &Report) -> Result<()> {
+pub(super) fn make_folders(folders: &[FolderJob], session: &mut Session, report: &Report) -> Result<()> {
+    let mut folders: Vec<_> = folders.iter().collect();
     folders.sort_by(|a, b| b.path.cmp(&a.path));
     for chunk in folders.chunks(WINDOW) {
         for folder in chunk {
@@ -230,7 +235,7 @@ impl Worker<'_> {
             }
         };
         let digest = digest_bytes(&bytes);
-        let question = job.there == There::SameSize;
+        let question = job.there == There::Taken;
         let put = Put {
             size: Some(bytes.len() as u64),
             modified: Some(job.modified),
@@ -263,7 +268,7 @@ impl Worker<'_> {
             let Some(waiting) = self.waiting.pop_front() else { break };
             match answer {
                 Ok(Reply::Stored(stored)) => {
-                    let status = status(&stored, &waiting.job);
+                    let status = status(&stored, &waiting.job.path);
                     waiting.shown.finish(outcome(&status));
                     self.report(&waiting.job, status, Some(stored.transfer), waiting.shown.moved(), 0);
                 }
@@ -297,7 +302,7 @@ impl Worker<'_> {
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), 0);
         match self.exchange(&job, &file, &shown) {
             Ok((stored, resumed)) => {
-                let status = status(&stored, &job);
+                let status = status(&stored, &job.path);
                 shown.finish(outcome(&status));
                 self.report(&job, status, Some(stored.transfer), shown.moved(), resumed);
                 Ok(())
@@ -308,7 +313,12 @@ impl Worker<'_> {
             }
             Err(error) => {
                 shown.finish(Outcome::Failed(error.to_string()));
-                self.line.again(job);
+                if resumed_from(&shown) > job.held {
+                    self.line.went_well();
+                }
+                // If only the acknowledgement was lost, the server has it: its digest spares the bytes.
+                let there = if shown.done() >= job.size { There::Taken } else { job.there };
+                self.line.again(Job { held: resumed_from(&shown), there, ..job });
                 Err(error)
             }
         }
@@ -317,7 +327,8 @@ impl Worker<'_> {
     /// Asks, compares what the server holds, and sends the rest. The answer comes with the bytes that were there.
     fn exchange(&mut self, job: &Job, file: &File, shown: &Transfer) -> Result<(Stored, u64)> {
         let state = state(file, &job.local)?;
-        let digest = if job.there == There::SameSize { digest_of(file, &state, &job.local)? } else { None };
+        let cancel = &self.shared.options.link.cancel;
+        let digest = if job.there == There::Taken { digest_of(file, &state, &job.local, cancel)? } else { None };
         let put = Put {
             size: Some(state.size),
             modified: Some(state.modified),
@@ -336,7 +347,7 @@ impl Worker<'_> {
             reply => return stored(reply).map(|stored| (stored, 0)),
         };
         let (offset, hasher) =
-            if resume { accept(&offer, file, &state, &job.local)? } else { (0, blake3::Hasher::new()) };
+            if resume { accept(&offer, file, &state, &job.local, cancel)? } else { (0, blake3::Hasher::new()) };
         shown.restart_from(offset);
         session.request(&Request::Begin(Begin { offset }))?;
         let digest = send_and_hash(session, file, offset, state.size, hasher, shown, &job.local)?;
@@ -379,10 +390,16 @@ impl Worker<'_> {
 }
 
 /// Where to go on: at the offer, if the file begins with what the server holds, otherwise at 0.
-fn accept(offer: &Offer, file: &File, state: &FileState, local: &Path) -> Result<(u64, blake3::Hasher)> {
+fn accept(
+    offer: &Offer,
+    file: &File,
+    state: &FileState,
+    local: &Path,
+    cancel: &Cancel,
+) -> Result<(u64, blake3::Hasher)> {
     let mut hasher = blake3::Hasher::new();
     if offer.offset > 0 && offer.offset <= state.size {
-        let read = hash_range(&mut hasher, file, 0, offer.offset);
+        let read = hash_unless_stopped(&mut hasher, file, 0, offer.offset, &|| cancel.is_cancelled());
         let whole = read.map_err(|error| Error::local("read", shown_path(local), error))?;
         if whole && offer.digest == Some(finish(&hasher)) {
             return Ok((offer.offset, hasher));
@@ -402,21 +419,14 @@ fn send_and_hash(
     local: &Path,
 ) -> Result<Digest> {
     let failed = |error: std::io::Error| Error::local("read", shown_path(local), error);
+    let stop = &AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let hashing =
-            scope.spawn(move || hash_range(&mut hasher, file, offset, size - offset).map(|whole| (whole, hasher)));
-        let mut done = offset;
-        while done < size {
-            if session.has_answer() {
-                return Err(early_refusal(session)?);
-            }
-            let count = u32::try_from(size - done).unwrap_or(MAX_DATA).min(MAX_DATA);
-            match session.send_file(file, done, count)? {
-                Sent::Whole => done += u64::from(count),
-                Sent::Short(_) => return Err(abandon(session, changed(local))),
-            }
-            shown.add(u64::from(count));
-        }
+        let hashing = scope.spawn(move || {
+            let whole = hash_unless_stopped(&mut hasher, file, offset, size, &|| stop.load(Ordering::Relaxed))?;
+            Ok((whole, hasher))
+        });
+        // The scope waits for the hashing thread: without bytes to send there is nothing to hash for.
+        send_rest(session, file, offset, size, shown, local).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
         match hashing.join() {
             Ok(Ok((true, hasher))) => Ok(finish(&hasher)),
             Ok(Ok((false, _))) => Err(abandon(session, changed(local))),
@@ -424,6 +434,28 @@ fn send_and_hash(
             Err(_) => Err(abandon(session, failed(std::io::Error::other("the hashing thread died")))),
         }
     })
+}
+
+/// Sends DATA frames up to the end, unless the server says something first.
+fn send_rest(session: &mut Session, file: &File, offset: u64, size: u64, shown: &Transfer, local: &Path) -> Result<()> {
+    let mut done = offset;
+    while done < size {
+        if session.has_answer() {
+            return Err(early_refusal(session)?);
+        }
+        let count = u32::try_from(size - done).unwrap_or(MAX_DATA).min(MAX_DATA);
+        match session.send_file(file, done, count)? {
+            Sent::Whole => done += u64::from(count),
+            Sent::Short(_) => return Err(abandon(session, changed(local))),
+        }
+        shown.add(u64::from(count));
+    }
+    Ok(())
+}
+
+/// Bytes that were there before a transfer began, as far as is known.
+fn resumed_from(shown: &Transfer) -> u64 {
+    shown.done().saturating_sub(shown.moved())
 }
 
 /// The server refused while bytes were still on their way: it must be told that no more will come.
@@ -489,8 +521,12 @@ fn state_of(file: &File, local: &Path) -> Result<FileState> {
     state(file, local)
 }
 
-fn digest_of(file: &File, state: &FileState, local: &Path) -> Result<Option<Digest>> {
-    digest_file(file, state.size).map_err(|error| Error::local("read", shown_path(local), error))
+/// The digest of a file; `None` if it became shorter, or if it was asked to stop: then the connection was cut too.
+fn digest_of(file: &File, state: &FileState, local: &Path, cancel: &Cancel) -> Result<Option<Digest>> {
+    let mut hasher = blake3::Hasher::new();
+    let read = hash_unless_stopped(&mut hasher, file, 0, state.size, &|| cancel.is_cancelled());
+    let whole = read.map_err(|error| Error::local("read", shown_path(local), error))?;
+    Ok(whole.then(|| finish(&hasher)))
 }
 
 fn changed(local: &Path) -> Error {
@@ -522,17 +558,19 @@ fn is_of_this_file(error: &Error) -> bool {
     }
 }
 
-fn status(stored: &Stored, job: &Job) -> Status {
+/// What an acknowledgement makes of a file that was to be stored at `path`.
+pub(super) fn status(stored: &Stored, path: &RemotePath) -> Status {
     match stored.outcome {
         StoredOutcome::Identical => Status::Identical,
         StoredOutcome::Skipped => Status::Skipped,
         StoredOutcome::New | StoredOutcome::Renamed | StoredOutcome::Overwritten => {
-            Status::Done { renamed: (*stored.path != *job.path.as_bytes()).then(|| harmless(&stored.path)) }
+            Status::Done { renamed: (*stored.path != *path.as_bytes()).then(|| harmless(&stored.path)) }
         }
     }
 }
 
-fn outcome(status: &Status) -> Outcome {
+/// How a file that was answered is shown.
+pub(super) fn outcome(status: &Status) -> Outcome {
     match status {
         Status::Identical => Outcome::Kept,
         Status::Skipped => Outcome::Skipped("the name is taken".into()),

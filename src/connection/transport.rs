@@ -125,7 +125,7 @@ impl Transport {
 
 fn timespec(duration: Duration) -> Timespec {
     // Rounded up by a microsecond, so that a wait never ends just before its deadline and spins.
-    let duration = if duration.is_zero() { duration } else { duration + Duration::from_micros(1) };
+    let duration = if duration.is_zero() { duration } else { duration.saturating_add(Duration::from_micros(1)) };
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),

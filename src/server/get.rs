@@ -1,4 +1,5 @@
 //! GET (PROTOCOL.md, section 7).
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::admission::{Direction, Running};
 use super::record::{Record, Status};
@@ -63,7 +64,7 @@ fn find(session: &Session<'_>, get: &Get) -> Result<(RemotePath, Part)> {
         let size = open.state.size;
         return Err(Error::refused(ErrorCode::OutOfRange, format!("the file has only {size} bytes")));
     }
-    let left = open.state.size - get.offset;
+    let left = open.state.size.saturating_sub(get.offset);
     let length = get.length.unwrap_or(left).min(left);
     Ok((path, Part { open, offset: get.offset, length, wants_digest: get.digest != Some(false) }))
 }

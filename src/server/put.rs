@@ -4,6 +4,7 @@
 //! has nothing more to say or the group is full: many files, few flushes, and none acknowledged before its flush. The same
 //! holds for folders. Files and folders are not gathered together: a file that gets its name changes the time of its
 //! folder, which may have been set by a PUT after it.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::admission::{Direction, Running};
 use super::record::{Record, Status};
@@ -34,13 +35,13 @@ pub(super) struct Group {
 
 impl Group {
     fn push(&mut self, finished: Finished, record: Record) {
-        self.bytes += record.bytes;
+        self.bytes = self.bytes.saturating_add(record.bytes);
         self.finished.push(finished);
         self.records.push(record);
     }
 
     fn is_full(&self) -> bool {
-        self.finished.len() + self.folders.len() >= GROUP_FILES || self.bytes >= GROUP_BYTES
+        self.finished.len().max(self.folders.len()) >= GROUP_FILES || self.bytes >= GROUP_BYTES
     }
 
     fn is_empty(&self) -> bool {
@@ -172,7 +173,7 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
     let received = receive(&mut session.connection, &mut upload, hasher, expected, limit, &*progress);
     record.bytes = progress.moved();
     let result = match received {
-        Ok(received) => conclude_bytes(session, upload, record, &received),
+        Ok(received) => conclude_bytes(session, upload, record, received),
         Err(error @ (Error::Network { .. } | Error::Timeout { .. } | Error::Violation(_))) => {
             let error = if upload.is_superseded() { superseded() } else { error };
             record.fail(session.shared, Status::of(&error), &error);
@@ -195,9 +196,9 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
 }
 
 /// All bytes are there; the frame after them says what to do with them.
-fn conclude_bytes(session: &mut Session<'_>, mut upload: Upload, record: Record, received: &Received) -> Result<()> {
+fn conclude_bytes(session: &mut Session<'_>, mut upload: Upload, record: Record, received: Received) -> Result<()> {
     let finished = match Request::decode(received.kind, &received.body) {
-        Ok(Request::Finish(Finish { digest })) => upload.finish(received.digest, digest),
+        Ok(Request::Finish(Finish { digest })) => received.stored.and_then(|()| upload.finish(received.digest, digest)),
         Ok(Request::Abandon(Abandon { keep })) => {
             use crate::transfer::Sink;
             if !keep || upload.take_back(received.last_frame).is_err() {

@@ -1,4 +1,5 @@
 //! RECEIPT (PROTOCOL.md, section 9): only the receiver's word makes a download `ok` in the log.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::Shared;
 use super::record::{Record, Status};

@@ -2,6 +2,7 @@
 //!
 //! Owns the order of replies: whatever is answered, the uploads received before it are made durable and answered first
 //! ([`Session::settle`]). Every request is dispatched in [`Session::dispatch`]; each command has a file of its own.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::admission::{Admitted, Live, Running};
 use super::put::Group;

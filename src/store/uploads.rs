@@ -147,8 +147,9 @@ impl Upload {
             }
             None => staging.create(name)?,
         };
-        if claim.is_some() {
-            staged.keep();
+        // One that only asked leaves nothing; from `begin` on there is something to keep.
+        if staged.length() == 0 {
+            staged.discard();
         }
         let mut upload = Self { plan, staged, hasher: blake3::Hasher::new(), claim };
         upload.hash_prefix(on_wait)?;
@@ -173,6 +174,9 @@ impl Upload {
         if offset == 0 && self.staged.length() > 0 {
             self.staged.truncate(0)?;
             self.hasher = blake3::Hasher::new();
+        }
+        if self.claim.is_some() {
+            self.staged.keep();
         }
         self.staged.reserve(self.plan.size.unwrap_or(0))
     }

@@ -16,7 +16,11 @@ impl Helper {
     /// The right, if it is to be had.
     #[must_use]
     pub fn take() -> Option<Self> {
-        TAKEN.fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < MOST).then_some(taken + 1)).ok()?;
+        TAKEN
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
+                (taken < MOST).then_some(taken.saturating_add(1))
+            })
+            .ok()?;
         Some(Self(()))
     }
 }

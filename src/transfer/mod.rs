@@ -2,6 +2,7 @@
 //!
 //! Owns how file bytes are cut into DATA frames, hashed in passing and counted. Knows connections and staged files; knows
 //! nothing of requests, names or conflicts.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod digest;
 mod helper;
