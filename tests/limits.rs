@@ -1,5 +1,5 @@
 //! Every resource has a bound, and reaching it is a clear answer. `HOSTDIR_LONG=1` asks for the full counts.
-#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "also in the helpers of tests")]
 
 mod common;
 

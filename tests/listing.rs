@@ -1,5 +1,5 @@
 //! LIST through the real server: pages, trees, limits, and names that are no ordinary ones.
-#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "also in the helpers of tests")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! A session from the outside: greeting, violations, order, errors, and what the log says of it.
 //! The rows of PROTOCOL.md, section 13, are named by what they forbid.
-#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "also in the helpers of tests")]
 
 mod common;
 

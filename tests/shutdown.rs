@@ -1,5 +1,5 @@
 //! How the server stops: what is running is waited for, what is idle is told, and the port is free at once.
-#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "also in the helpers of tests")]
 
 mod common;
 

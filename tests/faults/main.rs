@@ -3,7 +3,7 @@
 //! The short form is part of `cargo test`; `HOSTDIR_LONG=1` asks for the full counts, `HOSTDIR_SEED` for the run whose
 //! seed was printed. Power cuts and mounts need root, faults of system calls need `strace`: where the machine cannot do it, a
 //! test says so loudly and is skipped; CI can.
-#![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "also in the helpers of tests")]
 
 #[path = "../common/mod.rs"]
 mod common;

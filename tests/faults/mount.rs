@@ -101,6 +101,9 @@ impl Image {
     /// Takes it up again as after a power cut: the journal is replayed.
     pub fn remount(&mut self) {
         unmount(self.point.path());
+        // While another mount namespace (a sandbox that was just started) holds it, a mount would find the dead one.
+        let alive = Path::new("/sys/fs/ext4").join(Path::new(&self.device).file_name().unwrap());
+        crate::common::eventually("the file system is let go", || !alive.exists());
         assert!(self.try_mount());
     }
 
