@@ -11,6 +11,7 @@
 //! | `select` | from words on the command line to files on the server |
 //! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
 //! | `download`, `upload` | many files over one or several connections |
+//! | `exchange` | one upload that is asked about, resumed or streamed |
 //! | `report` | what became of each file, for people and for programs |
 //! | `commands` | one file a command |
 //! | `menu` | the same for people |
@@ -20,6 +21,7 @@ pub mod arguments;
 pub mod cancel;
 mod commands;
 mod download;
+mod exchange;
 mod exit;
 mod folder;
 mod line;
