@@ -13,7 +13,7 @@ pub use pace::Deadlines;
 pub use transport::Interrupt;
 
 use crate::error::{Error, Result};
-use crate::wire::{FRAME_HEADER, FrameHeader, Kind, MAX_CONTROL, MAX_DATA, PREAMBLE, Phase, Reply, Request, Violation};
+use crate::wire::{FRAME_HEADER, FrameHeader, Kind, MAX_DATA, PREAMBLE, Phase, Reply, Request, Violation};
 use pace::Pace;
 use std::fs::File;
 use std::io;
@@ -21,8 +21,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use transport::{More, Transport};
 
-/// Bytes read at a time while frames are small.
+/// Bytes read at a time while frames are small and many of them come.
 const INPUT: usize = 64 * 1024;
+/// Bytes read at a time at first, and after a rest: a request, or a few.
+const INPUT_AT_FIRST: usize = 4 * 1024;
+/// Bytes read at a time between large DATA frames: what is read with a header is copied once more.
+const INPUT_BETWEEN_DATA: usize = 512;
 /// Bytes of output gathered before they are written.
 const OUTPUT: usize = 64 * 1024;
 
@@ -62,6 +66,8 @@ pub struct Connection {
     opened: Instant,
     input: Vec<u8>,
     consumed: usize,
+    /// Bytes to be read at a time.
+    appetite: usize,
     output: Vec<u8>,
     data_left: u32,
     receiving: Pace,
@@ -81,6 +87,7 @@ impl Connection {
             opened,
             input: Vec::new(),
             consumed: 0,
+            appetite: INPUT_AT_FIRST,
             output: Vec::new(),
             data_left: 0,
             receiving: Pace::new(&deadlines, opened),
@@ -136,6 +143,9 @@ impl Connection {
             let Some(header) = self.next_header(waiting)? else { return Ok(None) };
             if header.kind == Kind::Data {
                 self.data_left = header.length;
+                if header.length as usize >= INPUT {
+                    self.appetite = INPUT_BETWEEN_DATA;
+                }
                 return Ok(Some(Incoming::Data(header.length)));
             }
             let body = self.consumed..self.consumed + header.length as usize;
@@ -185,10 +195,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether a part of what follows was read already.
+    #[must_use]
+    pub fn has_buffered_input(&self) -> bool {
+        !self.buffered().is_empty()
+    }
+
     /// Whether something is there to be read without waiting.
     #[must_use]
     pub fn has_input(&self) -> bool {
-        !self.buffered().is_empty() || self.transport.is_readable()
+        self.has_buffered_input() || self.transport.is_readable()
     }
 
     /// Gives the peer a fresh window: a transfer begins, or this side made it wait.
@@ -311,17 +327,28 @@ impl Connection {
     fn fill(&mut self, deadline: Instant, operation: &'static str) -> Result<usize> {
         self.input.drain(..self.consumed);
         self.consumed = 0;
-        let limit = deadline.saturating_duration_since(Instant::now());
-        if self.input.is_empty() && !self.transport.is_readable() {
+        if self.input.is_empty() && self.input.capacity() > 4 * self.appetite {
             self.input = Vec::new();
+        }
+        let limit = deadline.saturating_duration_since(Instant::now());
+        loop {
+            // Asking first whether something is there would be one call more whenever something is.
+            match self.transport.read_now(&mut self.input, self.appetite) {
+                Ok(Some(count)) => {
+                    if count >= self.appetite {
+                        self.appetite = (4 * self.appetite).min(INPUT);
+                    }
+                    return Ok(count);
+                }
+                Ok(None) => {}
+                Err(error) => return Err(timed(operation, limit, error)),
+            }
+            if self.input.is_empty() {
+                self.input = Vec::new();
+                self.appetite = self.appetite.min(INPUT_AT_FIRST);
+            }
             self.transport.wait_readable(deadline).map_err(|error| timed(operation, limit, error))?;
         }
-        let start = self.input.len();
-        let room = INPUT.max((MAX_CONTROL as usize + FRAME_HEADER).saturating_sub(start));
-        self.input.resize(start + room, 0);
-        let result = self.transport.read(&mut self.input[start..], deadline);
-        self.input.truncate(start + *result.as_ref().unwrap_or(&0));
-        result.map_err(|error| timed(operation, limit, error))
     }
 
     fn push_data_header(&mut self, length: usize) {

@@ -35,6 +35,11 @@ impl Group {
         self.records.push(record);
     }
 
+    /// Whether nothing waits to become durable.
+    pub(super) fn is_empty(&self) -> bool {
+        self.finished.is_empty()
+    }
+
     fn is_full(&self) -> bool {
         self.finished.len() >= GROUP_FILES || self.bytes >= GROUP_BYTES
     }
