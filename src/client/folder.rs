@@ -10,16 +10,25 @@ use crate::staged::{NotCommitted, Ready, Replace, Staged, Staging, set_modified}
 use crate::transfer::{digest_file, hash_range};
 use crate::wire::{Digest, FileHeader, OnConflict, RemoteFolder, RemotePath, Version};
 use rustix::fs::{AtFlags, FlockOperation, flock, fstat, statat, unlinkat};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a partial download is kept for the user to come back.
 const KEEP_PARTIAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Characters of a partial file's name that stand for its path; the version follows.
 const PREFIX: usize = 33;
+/// Up to this size a partial file is not worth resuming, nor the lock that would keep another client from doing so.
+const NOT_RESUMED: u64 = 64 * 1024;
+/// What the names of partial files begin with that nobody resumes.
+const ONCE: &str = "once-";
+/// Folders that are kept open, since many files go into one after another, and for how long at most: somebody may move
+/// or remove them.
+const OPEN_FOLDERS: usize = 16;
+const OPEN_FOR: Duration = Duration::from_secs(1);
 
 /// The folder that downloads go into.
 #[derive(Debug)]
@@ -28,6 +37,17 @@ pub(super) struct Folder {
     staging: Arc<Staging>,
     /// Partial files that wait to be resumed: the name of each by its prefix, which stands for the path.
     partials: Mutex<HashMap<String, String>>,
+    /// Partial files so far that nobody resumes.
+    once: AtomicU64,
+    open: Mutex<VecDeque<OpenFolder>>,
+}
+
+/// A folder that was used a moment ago.
+#[derive(Debug)]
+struct OpenFolder {
+    path: RemoteFolder,
+    descriptor: Arc<OwnedFd>,
+    since: Instant,
 }
 
 /// What is known of a file before it is asked for.
@@ -64,7 +84,8 @@ impl Folder {
                 partials.insert(prefix.to_owned(), name);
             }
         }
-        Ok(Self { root, staging, partials: Mutex::new(partials) })
+        let (once, open) = (AtomicU64::new(0), Mutex::default());
+        Ok(Self { root, staging, partials: Mutex::new(partials), once, open })
     }
 
     /// Bytes that can still be written.
@@ -74,7 +95,8 @@ impl Folder {
 
     /// Looks at what is there under a file's name.
     pub(super) fn look(&self, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
-        let Ok(folder) = self.root.open_folder(&path.parent()) else { return Ok(Before::Fetch) };
+        let parent = path.parent();
+        let Ok(folder) = self.opened(&parent, || self.root.open_folder(&parent)) else { return Ok(Before::Fetch) };
         let mut only_time_differs = false;
         let mut is_same = |found: &OpenFile| {
             only_time_differs |= found.state.modified != modified;
@@ -113,22 +135,39 @@ impl Folder {
 
     /// Leaves a partial file for a later attempt, of this client or of one to come.
     pub(super) fn leave(&self, path: &RemotePath, mut staged: Staged) {
+        if staged.name().starts_with(ONCE) {
+            return;
+        }
         staged.keep();
         self.partials().insert(partial_prefix(path), staged.name().to_owned());
     }
 
     /// Begins the partial file of what FILE announces.
     pub(super) fn begin(&self, path: &RemotePath, header: &FileHeader) -> Result<Staged> {
+        if header.size <= NOT_RESUMED {
+            return self.begin_once();
+        }
         let name = format!("{}{}", partial_prefix(path), header.version);
         let mut staged = match self.staging.create_new(&name)? {
             Some(staged) => staged,
             // Another client is at the same file: this one cannot be resumed, but it need not be refused.
-            None => self.staging.create(&format!("once-{}-{:x}", std::process::id(), header.transfer.0))?,
+            None => self.begin_once()?,
         };
         flock(staged.file(), FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| Error::local("lock", path, error))?;
         staged.reserve(header.length)?;
         Ok(staged)
+    }
+
+    /// Begins a partial file that nobody resumes.
+    fn begin_once(&self) -> Result<Staged> {
+        loop {
+            // A client in another container may have the same process id.
+            let name = format!("{ONCE}{}-{}", std::process::id(), self.once.fetch_add(1, Ordering::Relaxed));
+            if let Some(staged) = self.staging.create_new(&name)? {
+                return Ok(staged);
+            }
+        }
     }
 
     /// Gives a verified file its name: a free one, or the one that the policy says. The answer is the name.
@@ -164,8 +203,22 @@ impl Folder {
         self.partials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn folder(&self, folder: &RemoteFolder) -> Result<OwnedFd> {
-        self.root.make_folders(folder).map(|made| made.folder)
+    /// A folder, made if it is missing.
+    fn folder(&self, folder: &RemoteFolder) -> Result<Arc<OwnedFd>> {
+        self.opened(folder, || self.root.make_folders(folder).map(|made| made.folder))
+    }
+
+    /// A folder that is open since a moment ago, or is opened now.
+    fn opened(&self, path: &RemoteFolder, open: impl FnOnce() -> Result<OwnedFd>) -> Result<Arc<OwnedFd>> {
+        let mut known = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|folder| folder.since.elapsed() < OPEN_FOR);
+        if let Some(found) = known.iter().find(|folder| folder.path == *path) {
+            return Ok(Arc::clone(&found.descriptor));
+        }
+        let descriptor = Arc::new(open()?);
+        known.truncate(OPEN_FOLDERS - 1);
+        known.push_front(OpenFolder { path: path.clone(), descriptor: Arc::clone(&descriptor), since: Instant::now() });
+        Ok(descriptor)
     }
 }
 
@@ -251,7 +304,7 @@ mod tests {
     fn a_partial_file_is_found_again_with_its_version() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
-        let mut staged = folder.begin(&path("a/b"), &header(b"\x01\xff", 9)).unwrap();
+        let mut staged = folder.begin(&path("a/b"), &header(b"\x01\xff", NOT_RESUMED + 1)).unwrap();
         staged.write(b"abc").unwrap();
         let other = Folder::open(dir.path()).unwrap();
         assert!(other.partial(&path("a/b")).unwrap().is_none(), "another client is writing to it");
@@ -259,6 +312,19 @@ mod tests {
         let partial = folder.partial(&path("a/b")).unwrap().unwrap();
         assert_eq!((partial.staged.length(), partial.version.as_bytes()), (3, &b"\x01\xff"[..]));
         assert!(folder.partial(&path("a")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_small_file_that_breaks_off_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let first = folder.begin(&path("a"), &header(b"\x01", 9)).unwrap();
+        let second = folder.begin(&path("a"), &header(b"\x01", 9)).unwrap();
+        assert_ne!(first.name(), second.name());
+        folder.leave(&path("a"), first);
+        drop(second);
+        assert!(folder.partial(&path("a")).unwrap().is_none());
+        assert!(folder.staging.leftovers().unwrap().is_empty());
     }
 
     #[test]
