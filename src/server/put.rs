@@ -13,10 +13,15 @@ use crate::wire::{
     Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, Violation,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Most files of a group: each holds a descriptor until it is durable.
-const GROUP_FILES: usize = 64;
+/// Most files of a group: each holds a descriptor until it is durable. A flush of the file system costs about the same
+/// for few files as for many.
+const GROUP_FILES: usize = 256;
+/// While the groups of all sessions hold this many files, none grows beyond [`GROUP_FILES_WHEN_MANY`].
+const ALL_GROUPS_FILES: usize = 2048;
+const GROUP_FILES_WHEN_MANY: usize = 16;
 /// Most bytes of a group.
 const GROUP_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -26,10 +31,37 @@ pub(super) struct Group {
     finished: Vec<Finished>,
     records: Vec<Record>,
     bytes: u64,
+    places: Vec<Place>,
+}
+
+/// How many files wait in the groups of all sessions.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Grouped(Arc<AtomicUsize>);
+
+/// A file counted in [`Grouped`], until this is dropped.
+#[derive(Debug)]
+struct Place(Grouped);
+
+impl Grouped {
+    fn place(&self) -> Place {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Place(self.clone())
+    }
+
+    fn most_of_a_group(&self) -> usize {
+        if self.0.load(Ordering::Relaxed) < ALL_GROUPS_FILES { GROUP_FILES } else { GROUP_FILES_WHEN_MANY }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Group {
-    fn push(&mut self, finished: Finished, record: Record) {
+    fn push(&mut self, finished: Finished, record: Record, grouped: &Grouped) {
+        self.places.push(grouped.place());
         self.bytes += record.bytes;
         self.finished.push(finished);
         self.records.push(record);
@@ -40,8 +72,8 @@ impl Group {
         self.finished.is_empty()
     }
 
-    fn is_full(&self) -> bool {
-        self.finished.len() >= GROUP_FILES || self.bytes >= GROUP_BYTES
+    fn is_full(&self, grouped: &Grouped) -> bool {
+        self.finished.len() >= grouped.most_of_a_group() || self.bytes >= GROUP_BYTES
     }
 }
 
@@ -192,8 +224,9 @@ fn conclude_bytes(session: &mut Session<'_>, mut upload: Upload, record: Record,
     };
     match finished {
         Ok(finished) => {
-            session.group.push(finished, record);
-            if session.group.is_full() { session.settle() } else { Ok(()) }
+            let grouped = &session.shared.grouped;
+            session.group.push(finished, record, grouped);
+            if session.group.is_full(grouped) { session.settle() } else { Ok(()) }
         }
         Err(error) => {
             record.fail(session.shared, Status::of(&error), &error);
