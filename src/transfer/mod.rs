@@ -4,6 +4,7 @@
 //! nothing of requests, names or conflicts.
 
 mod digest;
+mod handover;
 mod progress;
 mod receive;
 mod send;

@@ -3,16 +3,16 @@
 //! One thread receives and stores; for all but small files a second one hashes. They hand [`BUFFERS`] buffers of [`BUFFER`]
 //! bytes to and fro, so a transfer takes 1 MiB of memory however large the file is.
 
+use super::handover::{End, handover};
 use super::{Counter, finish};
 use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
 use crate::staged::Staged;
 use crate::wire::{Digest, ErrorCode, Kind};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use std::thread::JoinHandle;
 
-const BUFFER: usize = 256 * 1024;
-const BUFFERS: usize = 4;
+const BUFFER: usize = 128 * 1024;
+const BUFFERS: usize = 8;
 /// Up to this size a file is hashed by the receiving thread: a second one would cost more than it gains.
 const HASH_INLINE: u64 = 1024 * 1024;
 
@@ -133,7 +133,7 @@ pub fn discard(connection: &mut Connection) -> Result<(Kind, Vec<u8>)> {
 
 enum Hashing {
     Inline(Box<blake3::Hasher>),
-    Threaded { full: Sender<(Vec<u8>, usize)>, empty: Receiver<Vec<u8>>, thread: JoinHandle<blake3::Hasher> },
+    Threaded { receiver: End, thread: JoinHandle<blake3::Hasher> },
 }
 
 impl Hashing {
@@ -142,16 +142,13 @@ impl Hashing {
     }
 
     fn threaded(mut hasher: blake3::Hasher) -> Result<Self> {
-        let (full, filled) = bounded::<(Vec<u8>, usize)>(BUFFERS);
-        let (give_back, empty) = bounded(BUFFERS);
-        for _ in 1..BUFFERS {
-            // There is room for every buffer.
-            let _ = give_back.send(vec![0; BUFFER]);
-        }
+        let (receiver, end) = handover((1..BUFFERS).map(|_| vec![0; BUFFER]).collect());
         let work = move || {
-            for (buffer, length) in filled {
-                hasher.update(&buffer[..length]);
-                let _ = give_back.send(buffer);
+            while let Some(full) = end.take() {
+                for (buffer, length) in full {
+                    hasher.update(&buffer[..length]);
+                    end.give_back(buffer);
+                }
             }
             hasher
         };
@@ -159,7 +156,7 @@ impl Hashing {
             .name("hash".into())
             .spawn(work)
             .map_err(|error| Error::local("start", "a hashing thread", error))?;
-        Ok(Self::Threaded { full, empty, thread })
+        Ok(Self::Threaded { receiver, thread })
     }
 
     fn first_buffer(&self, expected: u64) -> Vec<u8> {
@@ -176,20 +173,16 @@ impl Hashing {
                 hasher.update(&buffer[..length]);
                 buffer
             }
-            Self::Threaded { full, empty, .. } => {
-                // Both ends live until `finish`; a dead thread is found there.
-                let _ = full.send((buffer, length));
-                empty.recv().unwrap_or_else(|_| vec![0; BUFFER])
-            }
+            // A dead thread is found by `finish`.
+            Self::Threaded { receiver, .. } => receiver.exchange((buffer, length)).unwrap_or_else(|| vec![0; BUFFER]),
         }
     }
 
     fn finish(self) -> Result<Digest> {
         match self {
             Self::Inline(hasher) => Ok(finish(&hasher)),
-            Self::Threaded { full, thread, empty } => {
-                drop(full);
-                drop(empty);
+            Self::Threaded { receiver, thread } => {
+                drop(receiver);
                 let hasher = thread
                     .join()
                     .map_err(|_| Error::local("hash", "the file", std::io::Error::other("the thread died")))?;
