@@ -2,6 +2,7 @@
 //!
 //! Owns the search for a place: the name itself if it is free, the same content if it is there already, `name (1).ext`
 //! and so on. Knows nothing of requests; whether two contents are the same is asked of the caller, who can tell it best.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::error::{Error, Result};
 use crate::root::{FileState, OpenFile, Root};
@@ -74,26 +75,23 @@ pub fn numbered(name: &[u8], number: u32) -> Vec<u8> {
     }
     let (stem, extension) = name.split_at(extension_start(name));
     let number = format!(" ({number})");
-    let room = RemotePath::MAX_COMPONENT - number.len() - extension.len();
+    let room = RemotePath::MAX_COMPONENT.saturating_sub(number.len()).saturating_sub(extension.len());
     [cut(stem, room), number.as_bytes(), extension].concat()
 }
 
 fn extension_start(name: &[u8]) -> usize {
     match name.iter().rposition(|byte| *byte == b'.') {
-        Some(dot) if dot > 0 && name.len() - dot <= MAX_EXTENSION => dot,
+        Some(dot) if dot > 0 && name.len().saturating_sub(dot) <= MAX_EXTENSION => dot,
         _ => name.len(),
     }
 }
 
 /// At most `length` bytes, not ending within a UTF-8 character.
 fn cut(bytes: &[u8], mut length: usize) -> &[u8] {
-    if bytes.len() <= length {
-        return bytes;
+    while bytes.get(length).is_some_and(|byte| byte & 0xc0 == 0x80) {
+        length = length.saturating_sub(1);
     }
-    while length > 0 && bytes[length] & 0xc0 == 0x80 {
-        length -= 1;
-    }
-    &bytes[..length]
+    bytes.get(..length).unwrap_or(bytes)
 }
 
 fn may_be_same(stat: &Stat, size: Option<u64>) -> bool {

@@ -140,14 +140,21 @@ fn local_sentence(code: ErrorCode) -> &'static str {
     }
 }
 
+/// What the system says of an error, without the number that means nothing to most people.
+fn plain(source: &io::Error) -> String {
+    let text = source.to_string();
+    let number = source.raw_os_error().map(|number| format!(" (os error {number})"));
+    number.and_then(|number| text.strip_suffix(&number).map(str::to_owned)).unwrap_or(text)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Violation(violation) => write!(f, "the other side broke the protocol: {violation}"),
             Self::Refused { message, .. } => f.write_str(message),
-            Self::Network { operation, source } => write!(f, "{operation}: {source}"),
+            Self::Network { operation, source } => write!(f, "{operation}: {}", plain(source)),
             Self::Timeout { operation, limit } => write!(f, "{operation}: nothing in {} s", limit.as_secs()),
-            Self::Local { operation, path, source } => write!(f, "{operation} {path}: {source}"),
+            Self::Local { operation, path, source } => write!(f, "{operation} {path}: {}", plain(source)),
         }
     }
 }

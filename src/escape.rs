@@ -8,6 +8,7 @@
 //! `txt.exe`), line and paragraph separators, invisible format characters, and bytes that are not UTF-8.
 //!
 //! [Unicode UAX #9]: https://www.unicode.org/reports/tr9/
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::fmt::Write;
 

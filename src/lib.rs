@@ -1,7 +1,7 @@
 //! hostdir: one directory, one port, two programs.
 //!
-//! This file is the map of the crate and has no logic. Imports point down this list only; `server` and `client` never
-//! import each other.
+//! This file is the map of the crate and has no logic. A module may name those above it in this list; `server` and
+//! `client` never name each other.
 //!
 //! | Module | Owns |
 //! |---|---|
@@ -19,7 +19,7 @@
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
 //!
 //! `docs/ARCHITECTURE.md` tells the life of a GET and of a PUT; `docs/PROTOCOL.md` is the wire.
-#![deny(clippy::all)]
+#![deny(clippy::all, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod client;
 pub mod conflict;

@@ -1,11 +1,13 @@
 //! `server`: hosts a directory. Arguments become a configuration, the library does the rest, its end becomes an exit code.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use bytesize::ByteSize;
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
-use hostdir::server::{self, Console, Drained, Stop};
+use hostdir::server::{self, Confinement, Console, Drained, Level, Stop};
 use hostdir::store::{self, Store, Sweep};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
@@ -48,12 +50,16 @@ struct Arguments {
     log_level: log::LevelFilter,
 
     /// Take no uploads
-    #[arg(long, env = "HOSTDIR_SERVER_READ_ONLY")]
+    #[arg(long, env = "HOSTDIR_SERVER_READ_ONLY", value_parser = BoolishValueParser::new())]
     read_only: bool,
 
     /// Let uploads replace files where the sender asks for it
-    #[arg(long, conflicts_with = "read_only", env = "HOSTDIR_SERVER_ALLOW_OVERWRITE")]
+    #[arg(long, env = "HOSTDIR_SERVER_ALLOW_OVERWRITE", value_parser = BoolishValueParser::new())]
     allow_overwrite: bool,
+
+    /// Do not confine the server to the host directory and the logs (where the kernel can: Landlock)
+    #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT", value_parser = BoolishValueParser::new())]
+    no_confinement: bool,
 
     /// Connections at once, each with a thread; one address can have seven eighths of them
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=10_900), env = "HOSTDIR_SERVER_MAX_CONNECTIONS")]
@@ -66,6 +72,14 @@ struct Arguments {
     /// Disk space that uploads leave free [default: 1 GiB or 1 % of the disk, whichever is less]
     #[arg(long, value_name = "SIZE", env = "HOSTDIR_SERVER_MIN_FREE_SPACE")]
     min_free_space: Option<ByteSize>,
+
+    /// Seconds that a connection may be silent between requests
+    #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::SERVER.idle.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400), env = "HOSTDIR_SERVER_IDLE_TIMEOUT")]
+    idle_timeout: u64,
+
+    /// Seconds in which a transfer must move 32 KiB, or its connection is closed
+    #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::SERVER.window.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400), env = "HOSTDIR_SERVER_STALL_TIMEOUT")]
+    stall_timeout: u64,
 
     /// The name that clients are shown [default: the name of this machine]
     #[arg(long, value_name = "NAME", env = "HOSTDIR_SERVER_NAME")]
@@ -83,34 +97,47 @@ fn main() -> ExitCode {
         Ok(Drained::Whole) => ExitCode::SUCCESS,
         Ok(Drained::Cut) => ExitCode::from(1),
         Err(error) => {
-            // Standard error may be closed; there is nobody else to tell.
-            let _ = writeln!(stderr(), "server: {error}");
+            // Standard error may be closed; there is nobody else to tell. One write, so that no other line comes between.
+            let _ = stderr().write_all(format!("server: {error}\n").as_bytes());
             ExitCode::from(if matches!(error, Error::Refused { .. }) { 2 } else { 3 })
         }
     }
 }
 
 fn run(arguments: &Arguments) -> Result<Drained, Error> {
+    if arguments.read_only && arguments.allow_overwrite {
+        let why = "--read-only and --allow-overwrite exclude each other";
+        return Err(Error::refused(hostdir::wire::ErrorCode::Forbidden, why));
+    }
+    let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
+    // Before the first thread: the wall is around this thread and those that it starts.
+    let confined = confine(arguments);
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
-    make_directory(&arguments.dir, &console)?;
-    make_directory(&arguments.log_dir, &console)?;
+    made.iter().flatten().flatten().for_each(|line| console.say(line));
+    let directories: Result<Vec<_>, Error> = made.into_iter().collect();
+    let result = directories.and_then(|_| serve(arguments, &console, confined));
+    console.flush();
+    result
+}
+
+fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, String>) -> Result<Drained, Error> {
     let log = start_logging(arguments)?;
+    log_confinement(confined);
     raise_descriptor_limit();
     let listeners = server::bind(arguments.ip, arguments.port)?;
-    let store = Store::open(store_config(arguments))?;
+    let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
     let log = watch_signals(&stop, log).map_err(|error| Error::local("watch", "signals", error))?;
-    announce(arguments, &listeners, &console);
+    announce(arguments, &listeners, console);
     let config = server::Config {
         name: arguments.name.clone().unwrap_or_else(machine_name),
         max_connections: arguments.max_connections as usize,
-        deadlines: Deadlines::SERVER,
+        deadlines: deadlines(arguments),
         drain: DRAIN,
     };
     let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
     log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
-    console.flush();
     log.flush();
     Ok(drained)
 }
@@ -125,14 +152,58 @@ fn store_config(arguments: &Arguments) -> store::Config {
     }
 }
 
-fn make_directory(directory: &Path, console: &Console) -> Result<(), Error> {
+fn deadlines(arguments: &Arguments) -> Deadlines {
+    Deadlines {
+        idle: Duration::from_secs(arguments.idle_timeout),
+        window: Duration::from_secs(arguments.stall_timeout),
+        ..Deadlines::SERVER
+    }
+}
+
+/// Makes a directory that is missing, and says so.
+fn make_directory(directory: &Path, flag: &str) -> Result<Option<String>, Error> {
     if directory.is_dir() {
-        return Ok(());
+        return Ok(None);
     }
     std::fs::create_dir_all(directory)
-        .map_err(|error| Error::local("make the directory", directory.display(), error))?;
-    console.say(&format!("Made {}", directory.display()));
-    Ok(())
+        .map_err(|error| with_cure(Error::local("make the directory", directory.display(), error), flag))?;
+    Ok(Some(format!("Made {}", directory.display())))
+}
+
+/// The error is a sentence: whatever keeps the wall from being raised does not keep the server from serving.
+fn confine(arguments: &Arguments) -> Result<Level, String> {
+    if arguments.no_confinement {
+        return Err("turned off by --no-confinement".into());
+    }
+    let confinement = Confinement {
+        directory: arguments.dir.clone(),
+        read_only: arguments.read_only,
+        logs: arguments.log_dir.clone(),
+    };
+    confinement.raise().map_err(|error| error.to_string())
+}
+
+fn log_confinement(confined: Result<Level, String>) {
+    match confined {
+        Ok(level) => log::info!(event = "confined", level = level.name(); ""),
+        Err(cause) => log::warn!(event = "confined", level = Level::None.name(), cause; ""),
+    }
+}
+
+/// Adds to an error about a directory what an operator can do about it.
+fn with_cure(error: Error, flag: &str) -> Error {
+    use std::io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    let Error::Local { operation, path, source } = error else { return error };
+    let what = if source.kind() == AlreadyExists { NotADirectory } else { source.kind() };
+    let cure = match source.kind() {
+        PermissionDenied => format!("give this user the right to it, or choose another {flag}"),
+        NotADirectory | AlreadyExists => format!("choose another {flag}"),
+        ReadOnlyFilesystem if flag == "--dir" => "serve it with --read-only, or choose another --dir".into(),
+        ReadOnlyFilesystem => format!("choose another {flag}"),
+        StorageFull => format!("make room on its disk, or choose another {flag}"),
+        _ => return Error::Local { operation, path, source },
+    };
+    Error::local(operation, path, std::io::Error::new(what, format!("{what}: {cure}")))
 }
 
 fn start_logging(arguments: &Arguments) -> Result<logging::Handle, Error> {

@@ -1,8 +1,10 @@
 //! The command line: flags, commands, and where each setting came from.
 
-use super::download::Strategy;
+use super::options::Strategy;
 use super::terminal::ColorChoice;
 use crate::wire::OnConflict;
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -47,11 +49,11 @@ pub(super) struct Settings {
     pub(super) jobs: u16,
 
     /// One connection for all files, requests pipelined
-    #[arg(long, env = "HOSTDIR_SERIAL", global = true)]
+    #[arg(long, env = "HOSTDIR_SERIAL", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) serial: bool,
 
     /// One connection a file, --jobs of them at a time
-    #[arg(long, conflicts_with = "serial", env = "HOSTDIR_PARALLEL", global = true)]
+    #[arg(long, env = "HOSTDIR_PARALLEL", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) parallel: bool,
 
     /// If a name is taken by other content
@@ -59,27 +61,27 @@ pub(super) struct Settings {
     pub(super) on_conflict: Conflict,
 
     /// Say what would be done, and do nothing
-    #[arg(long, env = "HOSTDIR_DRY_RUN", global = true)]
+    #[arg(long, env = "HOSTDIR_DRY_RUN", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) dry_run: bool,
 
     /// One JSON object a line on stdout, with a type: entry, file, summary, error, pong
-    #[arg(long, env = "HOSTDIR_JSON", global = true)]
+    #[arg(long, env = "HOSTDIR_JSON", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) json: bool,
 
     /// No progress, and no summary unless something failed
-    #[arg(short, long, env = "HOSTDIR_QUIET", global = true)]
+    #[arg(short, long, env = "HOSTDIR_QUIET", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) quiet: bool,
 
     /// A line for every file, with the transfer's id in the server's log
-    #[arg(short, long, conflicts_with = "quiet", env = "HOSTDIR_VERBOSE", global = true)]
+    #[arg(short, long, env = "HOSTDIR_VERBOSE", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) verbose: bool,
 
     /// Ask nothing
-    #[arg(long, env = "HOSTDIR_NO_INPUT", global = true)]
+    #[arg(long, env = "HOSTDIR_NO_INPUT", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) no_input: bool,
 
     /// Start over instead of using what an earlier attempt left
-    #[arg(long, env = "HOSTDIR_NO_RESUME", global = true)]
+    #[arg(long, env = "HOSTDIR_NO_RESUME", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) no_resume: bool,
 
     /// Seconds that the server may be silent
@@ -191,6 +193,9 @@ impl Arguments {
         let matches = Self::command().get_matches();
         let mut arguments = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         arguments.settings.sources = Sources::of(&matches);
+        if let Err(why) = arguments.settings.choose() {
+            Self::command().error(ErrorKind::ArgumentConflict, why).exit();
+        }
         arguments
     }
 }
@@ -199,11 +204,13 @@ impl Sources {
     fn of(matches: &ArgMatches) -> Self {
         // A flag may stand after the command; then the command's matches know it.
         let below = matches.subcommand().map(|(_, below)| below);
-        let source = |matches: &ArgMatches, name: &str| matches.value_source(name);
-        let named = matches.ids().filter_map(|id| {
-            let name = id.as_str();
-            let found = below.and_then(|below| below.try_contains_id(name).ok().and(source(below, name)));
-            let word = match found.or_else(|| source(matches, name))? {
+        let command = Arguments::command();
+        // Only arguments may be asked for: `ids` has groups too, and their source is a panic.
+        let names = command.get_arguments().map(|argument| argument.get_id().as_str());
+        let named = names.filter_map(|name| {
+            let found = below.filter(|below| below.ids().any(|id| id == name)).and_then(|it| it.value_source(name));
+            let known = matches.ids().any(|id| id == name);
+            let word = match found.or_else(|| known.then(|| matches.value_source(name)).flatten())? {
                 ValueSource::CommandLine => "flag",
                 ValueSource::EnvVariable => "environment",
                 _ => "default",
@@ -213,13 +220,39 @@ impl Sources {
         Self(named.collect())
     }
 
-    /// `flag`, `environment` or `default`.
+    /// A setting was changed in the menu.
+    pub(super) fn changed(&mut self, name: &str) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), "menu"));
+    }
+
+    /// `flag`, `environment`, `default` or `menu`.
     pub(super) fn of_setting(&self, name: &str) -> &'static str {
         self.0.iter().find(|(known, _)| known == name).map_or("default", |(_, word)| word)
     }
 }
 
 impl Settings {
+    /// Of two switches that exclude each other, the one on the command line wins over the one in the environment.
+    fn choose(&mut self) -> Result<(), &'static str> {
+        let Self { serial, parallel, quiet, verbose, sources, .. } = self;
+        let decide = |one: (&mut bool, &str), other: (&mut bool, &str)| {
+            let is_flag = |name: &str| sources.of_setting(name) == "flag";
+            if !(*one.0 && *other.0) {
+                return Ok(());
+            }
+            match (is_flag(one.1), is_flag(other.1)) {
+                (true, false) => *other.0 = false,
+                (false, true) => *one.0 = false,
+                _ => return Err(()),
+            }
+            Ok(())
+        };
+        decide((serial, "serial"), (parallel, "parallel"))
+            .map_err(|()| "--serial and --parallel exclude each other")?;
+        decide((quiet, "quiet"), (verbose, "verbose")).map_err(|()| "--quiet and --verbose exclude each other")
+    }
+
     pub(super) fn strategy(&self) -> Strategy {
         match (self.serial, self.parallel) {
             (true, _) => Strategy::Serial,

@@ -5,18 +5,23 @@
 
 use super::terminal::screen;
 use crate::connection::Interrupt;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crate::transfer::hash_range;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The exit code of an interrupted program: 128 + SIGINT.
 pub(super) const INTERRUPTED: u8 = 130;
 
+/// Between two looks whether to stop hashing: a few hundredths of a second.
+const HASH_STEP: u64 = 16 * 1024 * 1024;
+
 /// The request to stop, shared by everything that runs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cancel {
+pub struct Cancel {
     shared: Arc<Shared>,
 }
 
@@ -35,17 +40,19 @@ struct State {
 
 /// Keeps a connection among those that are cut; drop it with the connection.
 #[derive(Debug)]
-pub(super) struct Registration {
+pub struct Registration {
     cancel: Cancel,
     key: u64,
 }
 
 impl Cancel {
-    /// Watches Ctrl-C and SIGTERM from here on.
+    /// Watches Ctrl-C and SIGTERM from here on, and keeps SIGXFSZ from ending the program.
     ///
     /// # Errors
     /// If the signals cannot be caught or the thread cannot be started.
     pub(super) fn watch() -> std::io::Result<Self> {
+        // A file beyond this process's limit is a failed write, not its end.
+        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let cancel = Self::default();
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let watched = cancel.clone();
@@ -62,7 +69,7 @@ impl Cancel {
     }
 
     /// Stops everything.
-    pub(super) fn cancel(&self) {
+    pub fn cancel(&self) {
         let mut state = self.lock();
         state.cancelled = true;
         state.sockets.iter().for_each(|(_, socket)| socket.cut());
@@ -75,12 +82,12 @@ impl Cancel {
     }
 
     /// Whether it was asked to stop.
-    pub(super) fn is_cancelled(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         self.lock().cancelled
     }
 
     /// Adds a connection to those that are cut.
-    pub(super) fn register(&self, interrupt: Interrupt) -> Registration {
+    pub fn register(&self, interrupt: Interrupt) -> Registration {
         let key = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
         if state.cancelled {
@@ -104,6 +111,24 @@ impl Cancel {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Hashes a file from `offset` to `end`, and stops soon after `stop` says so; whether all of it was hashed.
+pub(super) fn hash_unless_stopped(
+    hasher: &mut blake3::Hasher,
+    file: &File,
+    mut offset: u64,
+    end: u64,
+    stop: &dyn Fn() -> bool,
+) -> std::io::Result<bool> {
+    while offset < end {
+        let step = HASH_STEP.min(end - offset);
+        if stop() || !hash_range(hasher, file, offset, step)? {
+            return Ok(false);
+        }
+        offset += step;
+    }
+    Ok(true)
 }
 
 impl Drop for Registration {

@@ -5,11 +5,12 @@
 //! connection for every file; by default several workers keep their connections. A connection that breaks is dialled again with
 //! backoff, and what was on its way is asked for again, from where it broke off.
 
-use super::cancel::Cancel;
-use super::folder::{Before, Folder, Partial, Placed, hash_partial};
+use super::cancel::hash_unless_stopped;
+use super::folder::{Before, Folder, Partial, Placed};
+use super::line::{Line, Queue, Recovery};
+use super::options::{Options, Strategy};
 use super::report::{FileReport, Report, Status, say};
-use super::retry::Backoff;
-use super::session::{Session, Target};
+use super::session::Session;
 use super::terminal::progress::{Outcome, Progress, Transfer};
 use crate::error::{Error, Result};
 use crate::staged::Staged;
@@ -19,48 +20,19 @@ use crate::wire::{
     Violation,
 };
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 /// Requests on their way at a time; refilled when half of them are answered.
 const WINDOW: usize = 256;
 /// Bytes asked for at a time, beyond the first file: what is asked for cannot be given to another worker any more.
 const WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of requests on their way. The server does not read while it writes, so 65,536 may not be exceeded (PROTOCOL.md,
+/// section 11); one more request and the receipts of those before it still fit.
+const WINDOW_REQUESTS: usize = 48 * 1024;
+/// What a GET takes beside its path, and its RECEIPT: at most.
+const REQUEST: usize = 96;
 /// A file that changes again and again while it is fetched is given up after so many attempts.
 const ATTEMPTS: u32 = 4;
-
-/// How files are spread over connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strategy {
-    /// Several connections, each for many files.
-    Auto,
-    /// One connection, requests pipelined.
-    Serial,
-    /// One connection a file.
-    Parallel,
-}
-
-/// How the server is reached, and how patiently.
-#[derive(Debug, Clone)]
-pub(super) struct Link {
-    pub(super) target: Target,
-    pub(super) silence: Duration,
-    pub(super) retries: u32,
-    pub(super) cancel: Cancel,
-}
-
-/// How files are moved.
-#[derive(Debug, Clone)]
-pub(super) struct Options {
-    pub(super) link: Link,
-    pub(super) strategy: Strategy,
-    /// Connections at a time.
-    pub(super) jobs: usize,
-    pub(super) on_conflict: OnConflict,
-    /// Whether partial files of earlier attempts are used.
-    pub(super) resume: bool,
-}
 
 /// One file to fetch.
 #[derive(Debug, Clone)]
@@ -70,12 +42,14 @@ pub(super) struct Job {
     local: Option<RemotePath>,
     pub(super) size: u64,
     pub(super) modified: i64,
+    /// If the name is taken, where that was decided for this file alone.
+    pub(super) on_conflict: Option<OnConflict>,
     attempts: u32,
 }
 
 impl Job {
     pub(super) fn new(path: RemotePath, size: u64, modified: i64) -> Self {
-        Self { path, local: None, size, modified, attempts: 0 }
+        Self { path, local: None, size, modified, on_conflict: None, attempts: 0 }
     }
 
     /// The same file, to be stored under another path.
@@ -84,7 +58,7 @@ impl Job {
     }
 
     /// Its path in the download folder.
-    fn place(&self) -> &RemotePath {
+    pub(super) fn place(&self) -> &RemotePath {
         self.local.as_ref().unwrap_or(&self.path)
     }
 }
@@ -103,22 +77,20 @@ pub(super) fn download(
         jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
     }
     let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
-    progress.expect(jobs.len() as u64, jobs.iter().map(|job| job.size).sum());
-    let shared =
-        Shared { jobs: Mutex::new(jobs.into()), given_up: AtomicBool::new(false), folder, options, progress, report };
+    progress.expect(jobs.len() as u64, jobs.iter().fold(0, |sum, job| sum.saturating_add(job.size)));
+    let queue = Queue::new(jobs);
+    let shared = Shared { folder, options, progress, report };
     let mut session = Some(session);
     std::thread::scope(|scope| {
         for _ in 0..workers {
-            let mut worker = Worker::new(&shared, session.take());
+            let line = Line::new(&queue, options, progress, session.take());
+            let mut worker = Worker { shared: &shared, line, waiting: VecDeque::new() };
             scope.spawn(move || worker.run());
         }
     });
 }
 
 struct Shared<'a> {
-    jobs: Mutex<VecDeque<Job>>,
-    /// The server did not come back; nobody tries any more.
-    given_up: AtomicBool,
     folder: &'a Folder,
     options: &'a Options,
     progress: &'a Progress,
@@ -127,10 +99,8 @@ struct Shared<'a> {
 
 struct Worker<'a> {
     shared: &'a Shared<'a>,
-    session: Option<Session>,
+    line: Line<'a, Job>,
     waiting: VecDeque<Waiting>,
-    again: VecDeque<Job>,
-    backoff: Backoff,
 }
 
 /// A request on its way.
@@ -142,9 +112,15 @@ struct Waiting {
 
 enum Asked {
     /// All bytes, or those that a partial file lacks.
-    Bytes(Option<Partial>),
+    Bytes(Option<Resumed>),
     /// Only the digest, to compare it with what is there.
     Digest,
+}
+
+/// A partial file, and the digest so far. Computed before the file is asked for: a server does not wait for it.
+struct Resumed {
+    partial: Partial,
+    hasher: Box<blake3::Hasher>,
 }
 
 /// How a file that was answered ended; what is not final is asked for again.
@@ -159,29 +135,25 @@ impl Counter for Transfer {
     }
 }
 
-impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared<'a>, session: Option<Session>) -> Self {
-        Self { shared, session, waiting: VecDeque::new(), again: VecDeque::new(), backoff: Backoff::default() }
-    }
-
+impl Worker<'_> {
     fn run(&mut self) {
         loop {
             if let Err(error) = self.fill() {
                 self.recover(error);
             }
             let Some(waiting) = self.waiting.pop_front() else {
-                if self.again.is_empty() && self.queue_is_empty() {
+                if self.line.is_done() {
                     break;
                 } else {
                     continue;
                 };
             };
             match self.take_answer(waiting) {
-                Ok(()) => self.backoff.progress(),
+                Ok(()) => self.line.went_well(),
                 Err(error) => self.recover(error),
             }
         }
-        if let Some(session) = self.session.take() {
+        if let Some(session) = self.line.take_session() {
             session.close();
         }
     }
@@ -192,10 +164,15 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         while self.has_room() {
-            let Some(job) = self.next_job() else { break };
+            let Some(job) = self.line.next_job() else { break };
+            if !self.waiting.is_empty() && self.shared.folder.has_partial(job.place()) {
+                // Its digest takes a while; the answers that are due do not wait for that.
+                self.line.again(job);
+                break;
+            }
             self.ask(job)?;
         }
-        match &mut self.session {
+        match self.line.open_session() {
             Some(session) if !self.waiting.is_empty() => session.flush(),
             _ => Ok(()),
         }
@@ -205,30 +182,22 @@ impl<'a> Worker<'a> {
         if self.shared.options.strategy == Strategy::Parallel {
             return self.waiting.is_empty();
         }
-        let bytes: u64 = self.waiting.iter().map(|waiting| waiting.job.size).sum();
-        self.waiting.len() < WINDOW && (self.waiting.is_empty() || bytes < WINDOW_BYTES)
-    }
-
-    fn next_job(&mut self) -> Option<Job> {
-        self.again.pop_front().or_else(|| self.jobs().pop_front())
-    }
-
-    fn queue_is_empty(&self) -> bool {
-        self.jobs().is_empty()
-    }
-
-    fn jobs(&self) -> std::sync::MutexGuard<'a, VecDeque<Job>> {
-        self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        if self.waiting.is_empty() {
+            return true;
+        }
+        let jobs = || self.waiting.iter().map(|waiting| &waiting.job);
+        let answers = jobs().fold(0, |sum, job| job.size.saturating_add(sum));
+        let requests: usize = jobs().map(|job| job.path.as_bytes().len() + REQUEST).sum();
+        self.waiting.len() < WINDOW && answers < WINDOW_BYTES && requests < WINDOW_REQUESTS
     }
 
     /// Asks for a file, unless nothing needs to be fetched.
     fn ask(&mut self, job: Job) -> Result<()> {
-        let options = self.shared.options;
-        if let Some(status) = self.not_tried() {
+        if let Some(status) = self.line.not_tried() {
             self.report(job, status, None, 0, 0);
             return Ok(());
         }
-        let asked = match self.shared.folder.look(job.place(), job.size, job.modified, options.on_conflict) {
+        let asked = match self.shared.folder.look(job.place(), job.size, job.modified, self.policy(&job)) {
             Ok(Before::Fetch) => Asked::Bytes(self.partial(&job)),
             Ok(Before::Compare) if job.attempts == 0 => Asked::Digest,
             Ok(Before::Compare) => Asked::Bytes(self.partial(&job)),
@@ -242,39 +211,36 @@ impl<'a> Worker<'a> {
             }
         };
         let held = match &asked {
-            Asked::Bytes(Some(partial)) => partial.staged.length(),
+            Asked::Bytes(Some(resumed)) => resumed.partial.staged.length(),
             _ => 0,
         };
         let request = request(&job, &asked);
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), held);
         // Noted before it is sent: if that fails, it is asked for again.
         self.waiting.push_back(Waiting { job, asked, shown });
-        self.session()?.request(&Request::Get(request))
+        self.line.session()?.request(&Request::Get(request))
     }
 
-    fn partial(&self, job: &Job) -> Option<Partial> {
-        if !self.shared.options.resume {
-            return None;
-        }
-        // What cannot be resumed is fetched anew.
-        self.shared.folder.partial(job.place()).ok().flatten().filter(|partial| partial.staged.length() <= job.size)
+    fn policy(&self, job: &Job) -> OnConflict {
+        job.on_conflict.unwrap_or(self.shared.options.on_conflict)
     }
 
-    /// Why nothing more is tried, if that is so.
-    fn not_tried(&self) -> Option<Status> {
-        if self.shared.options.link.cancel.is_cancelled() {
-            return Some(Status::Interrupted { partial: 0 });
+    /// What an earlier attempt left, if it can be resumed. What cannot is removed, and fetched anew.
+    fn partial(&self, job: &Job) -> Option<Resumed> {
+        let mut partial = self.shared.folder.partial(job.place()).ok().flatten()?;
+        let held = partial.staged.length();
+        let mut hasher = Box::new(blake3::Hasher::new());
+        let stop = || self.shared.options.link.cancel.is_cancelled();
+        let is_wanted = self.shared.options.resume && held <= job.size;
+        if is_wanted && hash_unless_stopped(&mut hasher, partial.staged.file(), 0, held, &stop).unwrap_or(false) {
+            return Some(Resumed { partial, hasher });
         }
-        let given_up = self.shared.given_up.load(Ordering::Relaxed);
-        given_up.then(|| Status::Failed { error: Error::disconnected("not tried: the server went away"), partial: 0 })
-    }
-
-    fn session(&mut self) -> Result<&mut Session> {
-        if self.session.is_none() {
-            let link = &self.shared.options.link;
-            self.session = Some(Session::open(&link.target, link.silence, &link.cancel)?);
+        if stop() {
+            self.shared.folder.leave(job.place(), partial.staged);
+        } else {
+            partial.staged.discard();
         }
-        Ok(self.session.as_mut().expect("it was just opened"))
+        None
     }
 
     /// Takes the answer to the oldest request.
@@ -287,7 +253,7 @@ impl<'a> Worker<'a> {
         match ended {
             Ok(Ended::Again(job)) => {
                 shown.finish(Outcome::Skipped("started over".into()));
-                self.again.push_front(job);
+                self.line.again(job);
             }
             Ok(Ended::Finally(status, transfer, resumed)) => {
                 shown.finish(outcome(&status));
@@ -296,15 +262,25 @@ impl<'a> Worker<'a> {
             Err(error) if is_of_this_file(&error) => {
                 shown.finish(Outcome::Failed(error.to_string()));
                 self.report(job, Status::Failed { error, partial: 0 }, None, shown.moved(), 0);
+                if self.line.open_session().is_some_and(|session| session.is_cut()) {
+                    self.line.take_session();
+                    self.ask_again();
+                }
             }
             Err(error) => {
                 shown.finish(Outcome::Failed(error.to_string()));
-                self.again.push_front(job);
+                // A line that breaks again and again still brings something each time.
+                if shown.moved() > 0 {
+                    self.line.went_well();
+                }
+                // The first of those that are tried again is the one that the error is about.
+                self.ask_again();
+                self.line.again(job);
                 return Err(error);
             }
         }
         if self.shared.options.strategy == Strategy::Parallel
-            && let Some(session) = self.session.take()
+            && let Some(session) = self.line.take_session()
         {
             session.close();
         }
@@ -313,8 +289,11 @@ impl<'a> Worker<'a> {
 
     /// The answer to a GET for no bytes: is what is there the same?
     fn compare(&mut self, job: Job) -> Result<Ended> {
-        let session = self.session()?;
+        let session = self.line.session()?;
         let header = session.file_header()?;
+        if header.length != 0 {
+            return Err(Violation::Contradiction("FILE with another part than was asked for").into());
+        }
         let mut nowhere = Nowhere;
         let (_, digest) =
             session.file_body(&header, &mut nowhere, blake3::Hasher::new(), &crate::transfer::Progress::default())?;
@@ -322,7 +301,7 @@ impl<'a> Worker<'a> {
         if self.shared.folder.adopt(job.place(), digest, header.modified).unwrap_or(false) {
             return Ok(Ended::Finally(Status::Identical, header.transfer, 0));
         }
-        Ok(match self.shared.options.on_conflict {
+        Ok(match self.policy(&job) {
             OnConflict::Skip => Ended::Finally(Status::Skipped, header.transfer, 0),
             OnConflict::Fail => {
                 return Err(Error::refused(ErrorCode::Exists, format!("{} is there and differs", job.path)));
@@ -332,27 +311,34 @@ impl<'a> Worker<'a> {
     }
 
     /// The answer to a GET for bytes, into a partial file and then into place.
-    fn fetch(&mut self, job: Job, partial: Option<Partial>, shown: &Transfer) -> Result<Ended> {
+    fn fetch(&mut self, job: Job, resumed: Option<Resumed>, shown: &Transfer) -> Result<Ended> {
         let again = |job: Job| Ended::Again(Job { attempts: job.attempts + 1, ..job });
-        let header = match self.session()?.file_header() {
+        let header = match self.line.session()?.file_header() {
             Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => {
-                partial.into_iter().for_each(|mut partial| partial.staged.discard());
+                resumed.into_iter().for_each(|mut resumed| resumed.partial.staged.discard());
                 return Ok(again(job));
             }
             Err(error) => {
-                partial.into_iter().for_each(|partial| self.shared.folder.leave(job.place(), partial.staged));
+                resumed.into_iter().for_each(|resumed| self.shared.folder.leave(job.place(), resumed.partial.staged));
                 return Err(error);
             }
             Ok(header) => header,
         };
-        let held = partial.as_ref().map_or(0, |partial| partial.staged.length());
+        let held = resumed.as_ref().map_or(0, |resumed| resumed.partial.staged.length());
         if header.offset != held || header.offset + header.length != header.size {
             return Err(Violation::Contradiction("FILE with another part than was asked for").into());
         }
         shown.set_size(header.size);
-        let (staged, hasher) = match self.prepare(&job, partial, &header) {
-            Ok(prepared) => prepared,
-            Err(error) => return Err(self.out_of_step(error)),
+        let (staged, hasher) = match resumed {
+            Some(Resumed { partial, hasher }) => (partial.staged, *hasher),
+            None => match self.shared.folder.begin(job.place(), &header) {
+                Ok(staged) => (staged, blake3::Hasher::new()),
+                Err(error) => {
+                    self.line.session()?.skip_body(header.length);
+                    self.receipt(header.transfer, ReceiptOutcome::NotStored)?;
+                    return Err(error);
+                }
+            },
         };
         match self.receive(&job, staged, hasher, &header, shown) {
             Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => Ok(again(job)),
@@ -373,16 +359,6 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn prepare(&self, job: &Job, partial: Option<Partial>, header: &FileHeader) -> Result<(Staged, blake3::Hasher)> {
-        match partial {
-            Some(partial) => {
-                let hasher = hash_partial(&partial.staged)?;
-                Ok((partial.staged, hasher))
-            }
-            None => Ok((self.shared.folder.begin(job.place(), header)?, blake3::Hasher::new())),
-        }
-    }
-
     fn receive(
         &mut self,
         job: &Job,
@@ -392,37 +368,27 @@ impl<'a> Worker<'a> {
         shown: &Transfer,
     ) -> Result<Placed> {
         let folder = self.shared.folder;
-        let session = self.session()?;
+        let session = self.line.session()?;
         let (received, announced) = match session.file_body(header, &mut staged, hasher, shown) {
             Ok(body) => body,
-            Err(error @ Error::Local { .. }) => {
-                staged.discard();
-                return Err(self.out_of_step(error));
-            }
             Err(error @ (Error::Network { .. } | Error::Timeout { .. })) => {
                 folder.leave(job.place(), staged);
                 return Err(error);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                // Also what an earlier attempt left is of no use any more.
+                staged.discard();
+                return Err(error);
+            }
         };
         let announced = announced.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
         staged.set_modified(header.modified)?;
         let ready = staged.verify(received.digest, announced)?.without_flush();
-        folder.place(ready, job.place(), self.shared.options.on_conflict)
-    }
-
-    /// After this machine failed in the middle of an answer: the rest of it is thrown away, or the connection.
-    fn out_of_step(&mut self, error: Error) -> Error {
-        if let Some(session) = &mut self.session
-            && session.skip_body().is_err()
-        {
-            self.session = None;
-        }
-        error
+        folder.place(ready, job.place(), self.policy(job))
     }
 
     fn receipt(&mut self, transfer: TransferId, outcome: ReceiptOutcome) -> Result<()> {
-        match &mut self.session {
+        match self.line.open_session() {
             Some(session) => session.request(&Request::Receipt(Receipt { transfer, outcome })),
             None => Ok(()),
         }
@@ -430,35 +396,23 @@ impl<'a> Worker<'a> {
 
     /// A connection broke or cannot be had: what was on its way is asked for again, after a rest.
     fn recover(&mut self, error: Error) {
-        self.session = None;
-        while let Some(waiting) = self.waiting.pop_back() {
-            waiting.shown.finish(Outcome::Skipped("asked for again".into()));
-            if let Asked::Bytes(Some(partial)) = waiting.asked {
-                self.shared.folder.leave(waiting.job.place(), partial.staged);
-            }
-            self.again.push_front(waiting.job);
-        }
-        let link = &self.shared.options.link;
-        if link.cancel.is_cancelled() || self.shared.given_up.load(Ordering::Relaxed) {
-            return;
-        }
-        let rest = if error.is_worth_a_retry() { self.backoff.next(link.retries) } else { None };
-        let Some(rest) = rest else {
-            self.fail_first(error);
-            return;
-        };
-        self.shared.progress.println(&format!("{error}; trying {} again in {:.1} s", link.target, rest.as_secs_f64()));
-        link.cancel.rest(rest);
-    }
-
-    /// The file that was at work is given up; if the server is gone, all are.
-    fn fail_first(&mut self, error: Error) {
-        if error.is_worth_a_retry() {
-            self.shared.given_up.store(true, Ordering::Relaxed);
-        }
-        if let Some(job) = self.again.pop_front() {
+        self.ask_again();
+        if let Recovery::GiveUp(error) = self.line.recover(error)
+            && let Some(job) = self.line.next_job()
+        {
             let partial = self.kept(&job);
             self.report(job, Status::Failed { error, partial }, None, 0, 0);
+        }
+    }
+
+    /// What was on its way will not be answered.
+    fn ask_again(&mut self) {
+        while let Some(waiting) = self.waiting.pop_back() {
+            waiting.shown.finish(Outcome::Skipped("asked for again".into()));
+            if let Asked::Bytes(Some(resumed)) = waiting.asked {
+                self.shared.folder.leave(waiting.job.place(), resumed.partial.staged);
+            }
+            self.line.again(waiting.job);
         }
     }
 
@@ -505,7 +459,7 @@ fn request(job: &Job, asked: &Asked) -> Get {
     match asked {
         Asked::Digest => Get { length: Some(0), ..get },
         Asked::Bytes(None) => get,
-        Asked::Bytes(Some(partial)) => {
+        Asked::Bytes(Some(Resumed { partial, .. })) => {
             Get { offset: partial.staged.length(), version: Some(partial.version.clone()), ..get }
         }
     }

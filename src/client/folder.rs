@@ -7,11 +7,11 @@ use crate::conflict::{Place, find_place};
 use crate::error::{Error, Result};
 use crate::root::{FileState, OpenFile, Root};
 use crate::staged::{NotCommitted, Ready, Replace, Staged, Staging, set_modified};
-use crate::transfer::{digest_file, hash_range};
+use crate::transfer::digest_file;
 use crate::wire::{Digest, FileHeader, OnConflict, RemoteFolder, RemotePath, Version};
-use rustix::fs::{AtFlags, FlockOperation, flock, fstat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, flock, fstat, statat, unlinkat};
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,19 +97,15 @@ impl Folder {
     pub(super) fn look(&self, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
         let parent = path.parent();
         let Ok(folder) = self.opened(&parent, || self.root.open_folder(&parent)) else { return Ok(Before::Fetch) };
-        let mut only_time_differs = false;
-        let mut is_same = |found: &OpenFile| {
-            only_time_differs |= found.state.modified != modified;
-            Ok(found.state.modified == modified)
-        };
-        let place = find_place(&self.root, folder.as_fd(), path, Some(size), policy, &mut is_same);
-        Ok(match place {
-            Ok(Place::Identical(path)) => Before::There(path),
-            _ if only_time_differs => Before::Compare,
-            Ok(Place::Free(..)) => Before::Fetch,
-            Ok(Place::Skipped) => Before::Skipped,
-            Err(error) => return Err(error),
-        })
+        look_in(&self.root, folder.as_fd(), path, size, modified, policy)
+    }
+
+    /// Whether something of another size, or that is no file, has the name.
+    pub(super) fn is_taken(&self, path: &RemotePath, size: u64) -> Result<bool> {
+        let Ok(folder) = self.root.open_folder(&path.parent()) else { return Ok(false) };
+        let there = self.root.stat_in(folder.as_fd(), path.name())?;
+        Ok(there
+            .is_some_and(|stat| !FileType::from_raw_mode(stat.st_mode).is_file() || FileState::of(&stat).size != size))
     }
 
     /// Whether a file with this digest is there under this name; its modification time is then set.
@@ -121,6 +117,11 @@ impl Folder {
         // Somebody else's file keeps its time; the content is what matters.
         let _ = set_modified(found.file.as_fd(), modified);
         Ok(true)
+    }
+
+    /// Whether something may be left of a file from an earlier attempt.
+    pub(super) fn has_partial(&self, path: &RemotePath) -> bool {
+        self.partials().contains_key(&partial_prefix(path))
     }
 
     /// What is left of a file from an earlier attempt.
@@ -222,6 +223,37 @@ impl Folder {
     }
 }
 
+/// Looks at what is there under a file's name, and changes nothing.
+pub(super) fn look(root: &Root, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
+    match root.open_folder(&path.parent()) {
+        Ok(folder) => look_in(root, folder.as_fd(), path, size, modified, policy),
+        Err(_) => Ok(Before::Fetch),
+    }
+}
+
+fn look_in(
+    root: &Root,
+    folder: BorrowedFd<'_>,
+    path: &RemotePath,
+    size: u64,
+    modified: i64,
+    policy: OnConflict,
+) -> Result<Before> {
+    let mut only_time_differs = false;
+    let mut is_same = |found: &OpenFile| {
+        only_time_differs |= found.state.modified != modified;
+        Ok(found.state.modified == modified)
+    };
+    let place = find_place(root, folder, path, Some(size), policy, &mut is_same);
+    Ok(match place {
+        Ok(Place::Identical(path)) => Before::There(path),
+        _ if only_time_differs => Before::Compare,
+        Ok(Place::Free(..)) => Before::Fetch,
+        Ok(Place::Skipped) => Before::Skipped,
+        Err(error) => return Err(error),
+    })
+}
+
 /// Where a file ended up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Placed {
@@ -241,16 +273,6 @@ impl Drop for Folder {
             let _ = unlinkat(state, "partial", AtFlags::REMOVEDIR);
             let _ = unlinkat(self.root.directory(), RemotePath::STATE_FOLDER, AtFlags::REMOVEDIR);
         }
-    }
-}
-
-/// Adds what a partial file holds to a hasher.
-pub(super) fn hash_partial(staged: &Staged) -> Result<blake3::Hasher> {
-    let mut hasher = blake3::Hasher::new();
-    match hash_range(&mut hasher, staged.file(), 0, staged.length()) {
-        Ok(true) => Ok(hasher),
-        Ok(false) => Err(Error::local("read", "a partial download", rustix::io::Errno::IO)),
-        Err(error) => Err(Error::local("read", "a partial download", error)),
     }
 }
 

@@ -9,23 +9,28 @@
 //! | `cancel` | Ctrl-C |
 //! | `folder` | the download folder: what is there, partial files, places |
 //! | `select` | from words on the command line to files on the server |
-//! | `download`, `upload` | many files over one or several connections, with retries |
+//! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
+//! | `download`, `upload` | many files over one or several connections |
+//! | `exchange` | one upload that is asked about, resumed or streamed |
 //! | `report` | what became of each file, for people and for programs |
 //! | `commands` | one file a command |
 //! | `menu` | the same for people |
 //! | `terminal` | screen, picker, bars; knows nothing of the network |
 
 pub mod arguments;
-mod cancel;
+pub mod cancel;
 mod commands;
 mod download;
+mod exchange;
 mod exit;
 mod folder;
+mod line;
 mod menu;
+mod options;
 mod report;
 mod retry;
 mod select;
-mod session;
+pub mod session;
 pub mod terminal;
 mod upload;
 

@@ -8,14 +8,14 @@ use super::terminal::Terminal;
 use super::terminal::quantity::{counted, duration, rate, size};
 use crate::error::Error;
 use crate::escape::harmless;
-use crate::wire::TransferId;
+use crate::wire::{RemotePath, TransferId};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{Write, stderr, stdout};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Failures that the summary names; the rest is counted.
+/// Failures and new names that the summary tells one by one; the rest is counted.
 const NAMED: usize = 20;
 
 /// How a file ended.
@@ -73,7 +73,14 @@ struct Totals {
     resumed: u64,
     bytes: u64,
     left_out: u64,
-    failures: Vec<(Vec<u8>, String)>,
+    /// Failures that are no file's.
+    problems: u64,
+    /// Whether the same command may do better.
+    retryable: bool,
+    /// What failed, harmless, and why.
+    failures: Vec<(String, String)>,
+    /// What got another name, harmless, and the name.
+    renamed: Vec<(String, String)>,
     exit: Option<u8>,
 }
 
@@ -93,14 +100,23 @@ impl Report {
         totals.bytes += file.moved;
         totals.resumed += u64::from(file.resumed > 0);
         match &file.status {
-            Status::Done { .. } => totals.done += 1,
+            Status::Done { renamed } => {
+                totals.done += 1;
+                totals.renamed.extend(renamed.clone().map(|name| (harmless(&file.path), name)));
+            }
             Status::Identical => totals.identical += 1,
             Status::Skipped => totals.skipped += 1,
-            Status::Interrupted { .. } => totals.interrupted += 1,
+            Status::Interrupted { partial } => {
+                totals.interrupted += 1;
+                if *partial > 0 {
+                    totals.failures.push((harmless(&file.path), format!("stopped; {} kept", size(*partial))));
+                }
+            }
             Status::Failed { error, partial } => {
                 totals.failed += 1;
                 totals.worst(exit::code(error));
-                totals.failures.push((file.path.clone(), failure(error, *partial)));
+                totals.retryable |= *partial > 0 || error.is_worth_a_retry();
+                totals.failures.push((harmless(&file.path), failure(error, *partial)));
             }
         }
         drop(totals);
@@ -116,7 +132,8 @@ impl Report {
         let mut totals = self.totals();
         totals.failed += 1;
         totals.worst(exit::code(error));
-        totals.failures.push((what.as_bytes().to_vec(), error.to_string()));
+        totals.problems += 1;
+        totals.failures.push((what.to_owned(), reason(what, error)));
         drop(totals);
         if self.style.json {
             print_json(&error_json(Some(what), error));
@@ -126,6 +143,30 @@ impl Report {
     /// Notes names that were left out: links, devices.
     pub(super) fn left_out(&self, count: u64) {
         self.totals().left_out += count;
+    }
+
+    /// Says what would be moved, where nothing is.
+    pub(super) fn planned(&self, path: &RemotePath, bytes: u64) {
+        if self.style.json {
+            let mut object = json!({ "type": "file", "status": "dry-run", "bytes": 0, "size": bytes });
+            name(&mut object, path.as_bytes());
+            print_json(&object);
+        } else {
+            print_line(&format!("{:>10}  {path}", size(bytes)));
+        }
+    }
+
+    /// If nothing could even be begun, or the only file was refused: says why, a line for each reason, which then needs
+    /// no summary.
+    pub(super) fn came_to_nothing(&self, command: &str) -> bool {
+        let totals = self.totals();
+        let was_refused = totals.failed == 1 && !totals.retryable;
+        let nothing = totals.problems == totals.files() || (totals.files() == 1 && was_refused);
+        if totals.failed == 0 || !nothing || self.style.json {
+            return false;
+        }
+        totals.failures.iter().for_each(|(what, why)| say(&format!("{command} {what}: {why}")));
+        true
     }
 
     /// Prints the summary. `retry` is the command that tries again, `place` where the files are.
@@ -187,17 +228,22 @@ impl Totals {
             let _ = write!(first, "{}{count} {what}", charset.separator());
         }
         let mut lines = vec![first];
-        for (path, why) in self.failures.iter().take(NAMED) {
-            lines.push(format!(" {} {}   {why}", charset.cross(), harmless(path)));
-        }
-        if self.failures.len() > NAMED {
-            lines.push(format!(" {} and {} more", charset.cross(), self.failures.len() - NAMED));
-        }
+        lines.extend(named(&self.renamed, |path, name| format!(" {path} -> {name}   (the name was taken)")));
+        lines.extend(named(&self.failures, |path, why| format!(" {} {path}   {why}", charset.cross())));
         let retry = (self.failed + self.interrupted > 0).then(|| format!(" Retry: {retry}"));
-        let place = place.map(|place| format!(" Saved in: {place}"));
+        let place = place.filter(|_| self.done + self.identical > 0).map(|place| format!(" Saved in: {place}"));
         lines.extend([retry, place].into_iter().flatten());
         lines
     }
+}
+
+/// The first lines of a list, and how many there are beyond them.
+fn named(list: &[(String, String)], line: impl Fn(&str, &str) -> String) -> Vec<String> {
+    let mut lines: Vec<String> = list.iter().take(NAMED).map(|(path, what)| line(path, what)).collect();
+    if list.len() > NAMED {
+        lines.push(format!(" ... and {} more", list.len() - NAMED));
+    }
+    lines
 }
 
 /// A short time with a tenth, a longer one in whole units.
@@ -207,6 +253,14 @@ fn short(took: Duration) -> String {
 
 fn failure(error: &Error, partial: u64) -> String {
     if partial == 0 { error.to_string() } else { format!("{error}; {} kept", size(partial)) }
+}
+
+/// Why something failed, without the name of it where the error begins with that.
+fn reason(what: &str, error: &Error) -> String {
+    match error {
+        Error::Local { operation, path, source } if path == what => format!("cannot {operation}: {source}"),
+        error => error.to_string(),
+    }
 }
 
 fn verbose_line(file: &FileReport) -> String {

@@ -2,6 +2,7 @@
 //!
 //! Requests are queued and answers are read in the same order (PROTOCOL.md, section 11), so callers may pipeline. What the
 //! server says in words is made harmless here, once.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::cancel::{Cancel, Registration};
 use crate::connection::{Await, Connection, Deadlines, Incoming, Sent};
@@ -9,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::transfer::{Counter, Received, Sink, discard, receive};
 use crate::wire::{
-    Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, PROTOCOL_VERSION, RemoteFolder, Reply, Request,
-    Violation, Welcome,
+    Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, PROTOCOL_VERSION, RemoteFolder, RemotePath, Reply,
+    Request, Violation, Welcome,
 };
 use std::fmt;
 use std::fs::File;
@@ -24,20 +25,25 @@ const DIAL: Duration = Duration::from_secs(10);
 /// How long a connection that is no longer needed is given to deliver its last frames.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
+/// An answer of more bytes than this is not passed over: a new connection costs less.
+const SKIP: u64 = 8 * 1024 * 1024;
+
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub struct Target {
     /// An address or a name.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// An open connection, greeted.
 #[derive(Debug)]
-pub(super) struct Session {
+pub struct Session {
     connection: Connection,
     welcome: Welcome,
     peer: SocketAddr,
+    is_cut: bool,
     _registration: Registration,
 }
 
@@ -63,7 +69,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Network`] with the cure; [`Error::Violation`] if it is not a hostdir server; [`Error::Refused`].
-    pub(super) fn open(target: &Target, silence: Duration, cancel: &Cancel) -> Result<Self> {
+    pub fn open(target: &Target, silence: Duration, cancel: &Cancel) -> Result<Self> {
         let socket = dial(target, silence.min(DIAL))?;
         let peer = socket.peer_addr().map_err(|error| Error::network("connect", error))?;
         let mut connection = Connection::new(socket, Deadlines::client(silence))?;
@@ -78,6 +84,9 @@ impl Session {
         connection.flush()?;
         connection.read_preamble().map_err(|error| match error {
             Error::Violation(_) => Violation::Contradiction("it is not a hostdir server").into(),
+            Error::Timeout { limit, .. } => {
+                unreachable(format!("connected, but no greeting in {} s: is it a hostdir server?", limit.as_secs()))
+            }
             error => error,
         })?;
         let welcome = match next_reply(&mut connection)? {
@@ -86,16 +95,16 @@ impl Session {
             reply => return Err(Violation::Unexpected(reply.kind()).into()),
         };
         connection.welcomed();
-        Ok(Self { connection, welcome, peer, _registration: registration })
+        Ok(Self { connection, welcome, peer, is_cut: false, _registration: registration })
     }
 
     /// What the server said of itself.
-    pub(super) fn welcome(&self) -> &Welcome {
+    pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
 
     /// The server's name for people: what it calls itself, or its address.
-    pub(super) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match &self.welcome.name {
             Some(name) if !name.is_empty() => harmless(name.as_bytes()),
             _ => self.peer.ip().to_canonical().to_string(),
@@ -103,38 +112,38 @@ impl Session {
     }
 
     /// Queues a request.
-    pub(super) fn request(&mut self, request: &Request) -> Result<()> {
+    pub fn request(&mut self, request: &Request) -> Result<()> {
         self.connection.send_request(request)
     }
 
     /// Queues bytes in DATA frames.
-    pub(super) fn send_data(&mut self, bytes: &[u8]) -> Result<()> {
+    pub fn send_data(&mut self, bytes: &[u8]) -> Result<()> {
         self.connection.send_data(bytes)
     }
 
     /// Sends one DATA frame of a file.
-    pub(super) fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent> {
+    pub fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent> {
         self.connection.send_file(file, offset, count)
     }
 
     /// Sends what is queued.
-    pub(super) fn flush(&mut self) -> Result<()> {
+    pub fn flush(&mut self) -> Result<()> {
         self.connection.restart_pace();
         self.connection.flush()
     }
 
     /// Whether the server said something that was not read yet.
-    pub(super) fn has_answer(&self) -> bool {
+    pub fn has_answer(&self) -> bool {
         self.connection.has_input()
     }
 
     /// The next answer; ERROR is [`Error::Refused`].
-    pub(super) fn answer(&mut self) -> Result<Reply> {
+    pub fn answer(&mut self) -> Result<Reply> {
         next_reply(&mut self.connection)
     }
 
     /// The answer to a GET up to its bytes.
-    pub(super) fn file_header(&mut self) -> Result<FileHeader> {
+    pub fn file_header(&mut self) -> Result<FileHeader> {
         match self.answer()? {
             Reply::File(header) if header.offset.saturating_add(header.length) <= header.size => Ok(header),
             Reply::File(_) => Err(Violation::Contradiction("FILE with more bytes than the file has").into()),
@@ -148,8 +157,8 @@ impl Session {
     ///
     /// # Errors
     /// Also [`ErrorCode::Changed`] and the like, which the server may send in place of END: `sink` has then taken the last
-    /// DATA frame back. An error of `sink` leaves the connection out of step; see [`Session::skip_body`].
-    pub(super) fn file_body(
+    /// DATA frame back. After an error of `sink` the rest of the answer was passed over.
+    pub fn file_body(
         &mut self,
         header: &FileHeader,
         sink: &mut dyn Sink,
@@ -157,9 +166,24 @@ impl Session {
         counter: &dyn Counter,
     ) -> Result<(Received, Option<crate::wire::Digest>)> {
         self.connection.restart_pace();
-        let received = receive(&mut self.connection, sink, hasher, header.length, header.length, counter)?;
+        let received = receive(&mut self.connection, sink, hasher, header.length, header.length, counter);
+        // What the server is refused for is its fault, and the connection is out of step.
+        let received = match received {
+            Ok(received) => received,
+            Err(Error::Refused { code: ErrorCode::Mismatch, .. }) => {
+                return Err(Violation::Contradiction("more bytes than announced").into());
+            }
+            Err(error @ Error::Local { .. }) => {
+                self.skip_body(header.length);
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
         match Reply::decode(received.kind, &received.body)? {
-            Reply::End(end) if received.bytes == header.length => Ok((received, end.digest)),
+            Reply::End(end) if received.bytes == header.length => match received.stored {
+                Ok(()) => Ok((Received { stored: Ok(()), ..received }, end.digest)),
+                Err(error) => Err(error),
+            },
             Reply::End(_) => Err(Violation::Contradiction("END before all bytes came").into()),
             Reply::Error(fault) => {
                 sink.take_back(received.last_frame)?;
@@ -169,36 +193,46 @@ impl Session {
         }
     }
 
-    /// Brings the connection back into step after a sink failed: reads and forgets the rest of an answer.
-    pub(super) fn skip_body(&mut self) -> Result<()> {
-        match discard(&mut self.connection)? {
-            (Kind::End | Kind::Error, _) => Ok(()),
-            (kind, _) => Err(Violation::Unexpected(kind).into()),
+    /// Brings the connection back into step after this machine failed: reads and forgets the rest of an answer of
+    /// `length` bytes. If that fails or would take long, the connection is cut, so that nobody takes what comes next for
+    /// another answer.
+    pub fn skip_body(&mut self, length: u64) {
+        let skipped = length <= SKIP && matches!(discard(&mut self.connection), Ok((Kind::End | Kind::Error, _)));
+        if !skipped {
+            self.connection.interrupt().cut();
+            self.is_cut = true;
         }
     }
 
+    /// Whether this side gave the connection up.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// Lists, page by page. Entries whose names no remote path can hold are left out and counted in `skipped`.
-    pub(super) fn list(
-        &mut self,
-        list: List,
-        on_entry: &mut dyn FnMut(&RemoteFolder, Entry) -> Result<()>,
-    ) -> Result<Listed> {
+    pub fn list(&mut self, list: List, on_entry: &mut dyn FnMut(&RemoteFolder, Entry) -> Result<()>) -> Result<Listed> {
+        let (asked, recursive) = (list.path.clone(), list.recursive);
         self.request(&Request::List(list))?;
         self.flush()?;
-        let mut invalid = 0;
+        let mut invalid = 0_u64;
         loop {
             let page = match self.answer()? {
                 Reply::Entries(page) => page,
-                Reply::Listed(listed) => return Ok(Listed { skipped: listed.skipped + invalid, ..listed }),
+                Reply::Listed(listed) => {
+                    return Ok(Listed { skipped: listed.skipped.saturating_add(invalid), ..listed });
+                }
                 reply => return Err(Violation::Unexpected(reply.kind()).into()),
             };
             let Ok(folder) = RemoteFolder::parse(&page.folder) else {
-                invalid += page.entries.len() as u64;
+                invalid = invalid.saturating_add(page.entries.len() as u64);
                 continue;
             };
+            if !is_asked_for(&asked, recursive, &folder, &page.entries) {
+                return Err(Violation::Contradiction("ENTRIES of a folder that was not asked for").into());
+            }
             for entry in page.entries {
                 if entry.name.contains(&b'/') || folder.join(&entry.name).is_err() {
-                    invalid += 1;
+                    invalid = invalid.saturating_add(1);
                 } else {
                     on_entry(&folder, entry)?;
                 }
@@ -207,7 +241,7 @@ impl Session {
     }
 
     /// How long the server takes to answer.
-    pub(super) fn ping(&mut self) -> Result<Duration> {
+    pub fn ping(&mut self) -> Result<Duration> {
         let asked = Instant::now();
         self.request(&Request::Ping)?;
         self.flush()?;
@@ -218,9 +252,21 @@ impl Session {
     }
 
     /// Ends the session; what is queued is delivered first.
-    pub(super) fn close(self) {
+    pub fn close(self) {
         self.connection.close(LAST_WORD);
     }
+}
+
+/// Whether entries belong to what a LIST asked for. A server that could add others could choose what is downloaded.
+fn is_asked_for(asked: &[u8], recursive: bool, folder: &RemoteFolder, entries: &[Entry]) -> bool {
+    let folder = folder.as_bytes();
+    let is_below = || asked.is_empty() || folder.strip_prefix(asked).is_some_and(|rest| rest.starts_with(b"/"));
+    if folder == asked || (recursive && is_below()) {
+        return true;
+    }
+    // A file is listed as the one entry that it is, in the folder that it is in.
+    RemotePath::parse(asked)
+        .is_ok_and(|path| path.parent().as_bytes() == folder && entries.iter().all(|entry| *entry.name == *path.name()))
 }
 
 fn dial(target: &Target, patience: Duration) -> Result<TcpStream> {

@@ -3,17 +3,20 @@
 //! Owns the order of frames on one connection and the time that the peer may take. Knows frames and messages; knows
 //! nothing of what a request means, of files' names, or of stores.
 //!
-//! Memory: a connection that waits for a request holds no buffer. One that reads holds [`INPUT`] bytes, one that writes
-//! at most [`OUTPUT`] and one frame.
+//! Memory: a connection that waits for a request holds no buffer. One that reads holds 64 KiB, one that writes at most
+//! as many and one frame.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod input;
 mod pace;
 mod transport;
 
-pub use pace::Deadlines;
+pub use pace::{Deadlines, WaitFrame};
 pub use transport::Interrupt;
 
 use crate::error::{Error, Result};
 use crate::wire::{FRAME_HEADER, FrameHeader, Kind, MAX_DATA, PREAMBLE, Phase, Reply, Request, Violation};
+use input::Input;
 use pace::Pace;
 use std::fs::File;
 use std::io;
@@ -64,8 +67,7 @@ pub struct Connection {
     deadlines: Deadlines,
     phase: Phase,
     opened: Instant,
-    input: Vec<u8>,
-    consumed: usize,
+    input: Input,
     /// Bytes to be read at a time.
     appetite: usize,
     output: Vec<u8>,
@@ -85,8 +87,7 @@ impl Connection {
             transport: Transport::new(socket).map_err(|error| Error::network("set up the connection", error))?,
             phase: Phase::Greeting,
             opened,
-            input: Vec::new(),
-            consumed: 0,
+            input: Input::default(),
             appetite: INPUT_AT_FIRST,
             output: Vec::new(),
             data_left: 0,
@@ -117,29 +118,32 @@ impl Connection {
     /// # Errors
     /// [`Violation::Contradiction`] if it is another protocol; [`Error::Network`], [`Error::Timeout`].
     pub fn read_preamble(&mut self) -> Result<()> {
-        let deadline = self.opened + self.deadlines.greeting;
-        while self.buffered().len() < PREAMBLE.len() {
-            if !PREAMBLE.starts_with(self.buffered()) {
+        let deadline = after(self.opened, self.deadlines.greeting);
+        while self.input.unread().len() < PREAMBLE.len() {
+            if !PREAMBLE.starts_with(self.input.unread()) {
                 break;
             }
-            if self.fill(deadline, "greeting")? == 0 {
+            if self.fill(deadline, ("greeting", self.deadlines.greeting))? == 0 {
                 return Err(Error::disconnected("greeting"));
             }
         }
-        if !self.buffered().starts_with(&PREAMBLE) {
+        if !self.input.unread().starts_with(&PREAMBLE) {
             return Err(Violation::Contradiction("the other side does not speak the hostdir protocol").into());
         }
-        self.consumed += PREAMBLE.len();
+        self.input.take(PREAMBLE.len());
         Ok(())
     }
 
-    /// The next frame that is not ignorable; `None` if the peer closed between frames.
+    /// The next frame that is not ignorable; `None` if the peer closed between frames. What was not read of a DATA frame
+    /// is skipped.
     ///
     /// # Errors
     /// [`Error::Violation`], [`Error::Timeout`], [`Error::Network`].
     pub fn next_frame(&mut self, waiting: Await) -> Result<Option<Incoming<'_>>> {
-        debug_assert_eq!(self.data_left, 0, "a DATA frame is read before the next one is asked for");
-        let (kind, body) = loop {
+        if self.data_left > 0 {
+            self.skip_data()?;
+        }
+        loop {
             let Some(header) = self.next_header(waiting)? else { return Ok(None) };
             if header.kind == Kind::Data {
                 self.data_left = header.length;
@@ -148,13 +152,15 @@ impl Connection {
                 }
                 return Ok(Some(Incoming::Data(header.length)));
             }
-            let body = self.consumed..self.consumed + header.length as usize;
-            self.consumed = body.end;
+            let length = header.length as usize;
             if !header.kind.is_ignorable() {
-                break (header.kind, body);
+                return Ok(Some(Incoming::Control(header.kind, self.input.take(length))));
             }
-        };
-        Ok(Some(Incoming::Control(kind, &self.input[body])))
+            self.input.take(length);
+            if header.kind == Kind::Wait && self.deadlines.wait == WaitFrame::Window {
+                self.receiving.restart(Instant::now());
+            }
+        }
     }
 
     /// Reads bytes of the DATA frame that began; 0 when it is done.
@@ -163,25 +169,23 @@ impl Connection {
     /// [`Error::Timeout`] if too little comes, [`Error::Network`] also if the connection ends.
     pub fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let wanted = buffer.len().min(self.data_left as usize);
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let buffered = self.buffered();
-        let count = if buffered.is_empty() {
+        let Some(buffer) = buffer.get_mut(..wanted).filter(|buffer| !buffer.is_empty()) else { return Ok(0) };
+        let count = if self.input.unread().is_empty() {
             self.transport
-                .read(&mut buffer[..wanted], self.receiving.deadline())
+                .read(buffer, self.receiving.deadline())
                 .map_err(|error| timed("receive", self.deadlines.window, error))?
         } else {
-            let count = wanted.min(buffered.len());
-            buffer[..count].copy_from_slice(&buffered[..count]);
-            self.consumed += count;
-            count
+            let bytes = self.input.take(wanted);
+            if let Some(place) = buffer.get_mut(..bytes.len()) {
+                place.copy_from_slice(bytes);
+            }
+            bytes.len()
         };
         if count == 0 {
             return Err(Error::disconnected("receive"));
         }
         self.receiving.moved(count, Instant::now());
-        self.data_left -= u32::try_from(count).unwrap_or(u32::MAX);
+        self.data_left = self.data_left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
         Ok(count)
     }
 
@@ -198,7 +202,7 @@ impl Connection {
     /// Whether a part of what follows was read already.
     #[must_use]
     pub fn has_buffered_input(&self) -> bool {
-        !self.buffered().is_empty()
+        !self.input.unread().is_empty()
     }
 
     /// Whether something is there to be read without waiting.
@@ -258,16 +262,17 @@ impl Connection {
     pub fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent> {
         self.push_data_header(count as usize);
         self.write_output(More::Follows)?;
-        let mut sent = 0;
-        while sent < count {
+        let mut left = count;
+        while left > 0 {
+            let sent = u64::from(count.saturating_sub(left));
             let deadline = self.sending.deadline();
-            match self.transport.send_file(file, offset + u64::from(sent), (count - sent) as usize, deadline) {
-                Ok(0) => return self.pad(sent, count),
+            match self.transport.send_file(file, offset.saturating_add(sent), left as usize, deadline) {
+                Ok(0) => return self.pad(left, count),
                 Ok(moved) => {
-                    sent += u32::try_from(moved).unwrap_or(u32::MAX);
+                    left = left.saturating_sub(u32::try_from(moved).unwrap_or(u32::MAX));
                     self.sending.moved(moved, Instant::now());
                 }
-                Err(error) if is_of_the_file(&error) => return self.pad(sent, count),
+                Err(error) if is_of_the_file(&error) => return self.pad(left, count),
                 Err(error) => return Err(timed("send", self.deadlines.window, error)),
             }
         }
@@ -288,63 +293,67 @@ impl Connection {
     pub fn close(mut self, patience: Duration) {
         let _ = self.flush();
         self.transport.finish_writing();
-        let deadline = Instant::now() + patience;
+        let deadline = after(Instant::now(), patience);
         let mut sink = vec![0; INPUT];
         while matches!(self.transport.read(&mut sink, deadline), Ok(count) if count > 0) && Instant::now() < deadline {}
     }
 
-    fn buffered(&self) -> &[u8] {
-        &self.input[self.consumed..]
-    }
-
     /// The next header, with the whole body behind it in the buffer if it is a control frame.
     fn next_header(&mut self, waiting: Await) -> Result<Option<FrameHeader>> {
+        let mut awaited = ("next frame", self.limit(waiting));
         let mut deadline = match (self.phase, waiting) {
-            (Phase::Greeting, _) => self.opened + self.deadlines.greeting,
-            (Phase::Session, Await::Message) => Instant::now() + self.deadlines.idle,
+            (Phase::Greeting, _) => after(self.opened, self.deadlines.greeting),
+            (Phase::Session, Await::Message) => after(Instant::now(), self.deadlines.idle),
             (Phase::Session, Await::Transfer) => self.receiving.deadline(),
         };
         let mut begun = false;
         loop {
-            if !self.buffered().is_empty() && !begun {
+            if !self.input.unread().is_empty() && !begun {
                 begun = true;
-                deadline = deadline.min(Instant::now() + self.deadlines.frame);
+                let rest = after(Instant::now(), self.deadlines.frame);
+                if rest < deadline {
+                    (deadline, awaited) = (rest, ("rest of a frame", self.deadlines.frame));
+                }
             }
-            if let Some(header) = FrameHeader::decode(self.buffered(), self.phase)? {
+            if let Some(header) = FrameHeader::decode(self.input.unread(), self.phase)? {
                 let body = if header.kind == Kind::Data { 0 } else { header.length as usize };
-                if self.buffered().len() >= FRAME_HEADER + body {
-                    self.consumed += FRAME_HEADER;
+                if self.input.unread().len() >= FRAME_HEADER.saturating_add(body) {
+                    self.input.take(FRAME_HEADER);
                     return Ok(Some(header));
                 }
             }
-            if self.fill(deadline, if begun { "rest of a frame" } else { "next frame" })? == 0 {
+            if self.fill(deadline, awaited)? == 0 {
                 return if begun { Err(Error::disconnected("receive")) } else { Ok(None) };
             }
         }
     }
 
-    /// Reads once into the buffer, which is given back while nothing is there.
-    fn fill(&mut self, deadline: Instant, operation: &'static str) -> Result<usize> {
-        self.input.drain(..self.consumed);
-        self.consumed = 0;
-        if self.input.is_empty() && self.input.capacity() > 4 * self.appetite {
-            self.input = Vec::new();
+    /// What the peer is granted in all, for the message if it takes longer.
+    fn limit(&self, waiting: Await) -> Duration {
+        match (self.phase, waiting) {
+            (Phase::Greeting, _) => self.deadlines.greeting,
+            (Phase::Session, Await::Message) => self.deadlines.idle,
+            (Phase::Session, Await::Transfer) => self.deadlines.window,
         }
-        let limit = deadline.saturating_duration_since(Instant::now());
+    }
+
+    /// Reads once into the buffer, which is given back while nothing is there. `awaited` is what for, and its limit.
+    fn fill(&mut self, deadline: Instant, (operation, limit): (&'static str, Duration)) -> Result<usize> {
         loop {
+            let transport = &self.transport;
             // Asking first whether something is there would be one call more whenever something is.
-            match self.transport.read_now(&mut self.input, self.appetite) {
-                Ok(Some(count)) => {
-                    if count >= self.appetite {
-                        self.appetite = (4 * self.appetite).min(INPUT);
+            match self.input.fill(self.appetite, |room| transport.read_now(room)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(timed(operation, limit, error)),
+                Ok(count) => {
+                    if count == self.appetite {
+                        self.appetite = self.appetite.saturating_mul(4).min(INPUT);
                     }
                     return Ok(count);
                 }
-                Ok(None) => {}
-                Err(error) => return Err(timed(operation, limit, error)),
             }
-            if self.input.is_empty() {
-                self.input = Vec::new();
+            if self.input.unread().is_empty() {
+                self.input.release();
                 self.appetite = self.appetite.min(INPUT_AT_FIRST);
             }
             self.transport.wait_readable(deadline).map_err(|error| timed(operation, limit, error))?;
@@ -378,21 +387,27 @@ impl Connection {
                 .write(bytes, more, deadline)
                 .map_err(|error| timed("send", self.deadlines.window, error))?;
             self.sending.moved(count, Instant::now());
-            bytes = &bytes[count..];
+            bytes = bytes.get(count..).unwrap_or_default();
         }
         Ok(())
     }
 
-    fn pad(&mut self, sent: u32, count: u32) -> Result<Sent> {
+    /// Completes a frame of `count` bytes, of which `left` cannot be had.
+    fn pad(&mut self, left: u32, count: u32) -> Result<Sent> {
         let zeros = vec![0; INPUT];
-        let mut left = (count - sent) as usize;
-        while left > 0 {
-            let step = left.min(zeros.len());
-            self.write_all(&zeros[..step], More::Nothing)?;
-            left -= step;
+        let mut missing = left as usize;
+        while let Some(zeros) = zeros.get(..missing.min(INPUT)).filter(|zeros| !zeros.is_empty()) {
+            self.write_all(zeros, More::Nothing)?;
+            missing = missing.saturating_sub(zeros.len());
         }
-        Ok(Sent::Short(u64::from(sent)))
+        Ok(Sent::Short(u64::from(count.saturating_sub(left))))
     }
+}
+
+/// The time that lies `duration` after `start`; a duration beyond all clocks counts as a year.
+fn after(start: Instant, duration: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    start.checked_add(duration).or_else(|| start.checked_add(YEAR)).unwrap_or(start)
 }
 
 /// Whether a failed `sendfile` blames the file and not the socket.

@@ -1,5 +1,6 @@
 //! Deadlines: absolute times, so that a peer that drips bytes cannot push them ahead of itself.
 
+use super::after;
 use std::time::{Duration, Instant};
 
 /// How long a peer may take, by what is waited for (PROTOCOL.md, section 12).
@@ -15,6 +16,17 @@ pub struct Deadlines {
     pub window: Duration,
     /// Bytes that must move in every window.
     pub minimum: u64,
+    /// What WAIT is worth during a transfer.
+    pub wait: WaitFrame,
+}
+
+/// What a WAIT frame is worth to its receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFrame {
+    /// A new window: a server that works on something says so.
+    Window,
+    /// Nothing: a client could hold a transfer up for ever with it.
+    Nothing,
 }
 
 impl Deadlines {
@@ -25,12 +37,15 @@ impl Deadlines {
         frame: Duration::from_secs(10),
         window: Duration::from_secs(30),
         minimum: 32 * 1024,
+        wait: WaitFrame::Nothing,
     };
 
     /// What a client grants a server that may be silent for `silence` at most.
     #[must_use]
     pub fn client(silence: Duration) -> Self {
-        Self { greeting: silence, idle: silence, frame: silence, window: silence, minimum: 1 }
+        let wait = WaitFrame::Window;
+        let greeting = silence.min(Self::SERVER.greeting);
+        Self { greeting, idle: silence, frame: silence, window: silence, minimum: 1, wait }
     }
 }
 
@@ -45,7 +60,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(deadlines: &Deadlines, now: Instant) -> Self {
-        Self { window: deadlines.window, minimum: deadlines.minimum, until: now + deadlines.window, moved: 0 }
+        Self { window: deadlines.window, minimum: deadlines.minimum, until: after(now, deadlines.window), moved: 0 }
     }
 
     /// When the current window ends.
@@ -64,7 +79,7 @@ impl Pace {
     /// Opens a new window, for instance because this side made the peer wait.
     pub(super) fn restart(&mut self, now: Instant) {
         self.moved = 0;
-        self.until = now + self.window;
+        self.until = after(now, self.window);
     }
 }
 

@@ -4,7 +4,6 @@
 //! never meets them. Here a call is tried first, and only if it would block is the socket waited for with `poll`, until a
 //! fixed time.
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::sendfile;
 use rustix::io::Errno;
@@ -66,14 +65,12 @@ impl Transport {
         })
     }
 
-    /// Appends what is there to a buffer, about `room` bytes at most; `None` if nothing is, 0 at the end of the stream.
-    pub(super) fn read_now(&self, buffer: &mut Vec<u8>, room: usize) -> io::Result<Option<usize>> {
-        buffer.reserve(room);
+    /// Reads what is there; [`io::ErrorKind::WouldBlock`] if nothing is, 0 at the end of the stream.
+    pub(super) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match recv(&self.socket, spare_capacity(buffer), RecvFlags::empty()) {
-                Err(Errno::AGAIN) => return Ok(None),
+            match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
                 Err(Errno::INTR) => {}
-                result => return Ok(result.map(|(count, _)| Some(count))?),
+                result => return Ok(result.map(|(count, _)| count)?),
             }
         }
     }
@@ -138,7 +135,7 @@ impl Transport {
 
 fn timespec(duration: Duration) -> Timespec {
     // Rounded up by a microsecond, so that a wait never ends just before its deadline and spins.
-    let duration = if duration.is_zero() { duration } else { duration + Duration::from_micros(1) };
+    let duration = if duration.is_zero() { duration } else { duration.saturating_add(Duration::from_micros(1)) };
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),

@@ -37,6 +37,7 @@ pub(super) struct Live {
     since: Instant,
     interrupt: Mutex<Option<Interrupt>>,
     transfer: Mutex<Option<Running>>,
+    unconfirmed_since: Mutex<Option<Instant>>,
 }
 
 /// The transfer that a session is at.
@@ -55,9 +56,10 @@ pub(super) enum Direction {
     Upload,
 }
 
-/// A place among the sessions; given back when dropped.
+/// A place among the sessions; given back when dropped, also where no thread could be started for it.
 #[derive(Debug)]
 pub(super) struct Admitted {
+    registry: Arc<Registry>,
     key: u64,
     live: Arc<Live>,
 }
@@ -73,7 +75,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`ErrorCode::Busy`], which names the limit and its value; [`ErrorCode::ShuttingDown`].
-    pub(super) fn admit(&self, peer: SocketAddr) -> Result<Admitted> {
+    pub(super) fn admit(self: &Arc<Self>, peer: SocketAddr) -> Result<Admitted> {
         let mut sessions = self.lock();
         if sessions.draining {
             return Err(Error::refused(ErrorCode::ShuttingDown, "the server is stopping"));
@@ -87,17 +89,20 @@ impl Registry {
         }
         *count += 1;
         let key = self.next.fetch_add(1, Ordering::Relaxed);
-        let live =
-            Arc::new(Live { peer, since: Instant::now(), interrupt: Mutex::default(), transfer: Mutex::default() });
+        let live = Arc::new(Live {
+            peer,
+            since: Instant::now(),
+            interrupt: Mutex::default(),
+            transfer: Mutex::default(),
+            unconfirmed_since: Mutex::default(),
+        });
         sessions.live.insert(key, Arc::clone(&live));
-        Ok(Admitted { key, live })
+        Ok(Admitted { registry: Arc::clone(self), key, live })
     }
 
-    /// Gives a place back.
-    pub(super) fn release(&self, admitted: &Admitted) {
+    fn release(&self, key: u64, ip: IpAddr) {
         let mut sessions = self.lock();
-        sessions.live.remove(&admitted.key);
-        let ip = admitted.live.peer.ip();
+        sessions.live.remove(&key);
         if let Some(count) = sessions.of_an_address.get_mut(&ip) {
             *count -= 1;
             if *count == 0 {
@@ -148,6 +153,12 @@ impl Admitted {
     }
 }
 
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.registry.release(self.key, self.live.peer.ip());
+    }
+}
+
 impl Live {
     /// Milliseconds since the connection came.
     pub(super) fn age_ms(&self) -> u64 {
@@ -166,6 +177,15 @@ impl Live {
 
     pub(super) fn transfer(&self) -> Option<Running> {
         lock(&self.transfer).clone()
+    }
+
+    /// How long the receipt of the last download has been waited for; `None` if none is due.
+    pub(super) fn unconfirmed_for(&self) -> Option<Duration> {
+        lock(&self.unconfirmed_since).map(|since| since.elapsed())
+    }
+
+    pub(super) fn set_unconfirmed(&self, since: Option<Instant>) {
+        *lock(&self.unconfirmed_since) = since;
     }
 
     pub(super) fn set_transfer(&self, running: Option<Running>) {
@@ -187,14 +207,14 @@ mod tests {
 
     #[test]
     fn caps_are_told_with_their_value_and_places_come_back() {
-        let registry = Registry::new(8);
+        let registry = Arc::new(Registry::new(8));
         let one: SocketAddr = "192.0.2.1:1".parse().unwrap();
         let other: SocketAddr = "192.0.2.2:1".parse().unwrap();
         let mut places: Vec<_> = (0..7).map(|_| registry.admit(one).unwrap()).collect();
         assert!(registry.admit(one).unwrap_err().to_string().contains("limit of 7"));
         places.push(registry.admit(other).unwrap());
         assert!(registry.admit(other).unwrap_err().to_string().contains("limit of 8"));
-        registry.release(&places[0]);
+        places.remove(0);
         registry.admit(other).unwrap();
         registry.start_draining();
         assert_eq!(registry.admit(one).unwrap_err().code(), ErrorCode::ShuttingDown);

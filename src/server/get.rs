@@ -1,4 +1,5 @@
 //! GET (PROTOCOL.md, section 7).
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::admission::{Direction, Running};
 use super::record::{Record, Status};
@@ -37,6 +38,9 @@ pub(super) fn answer(session: &mut Session<'_>, get: &Get) -> Result<()> {
     } else {
         send_large(session, &part, &mut record)
     };
+    if result.is_ok() {
+        session.live.set_unconfirmed(Some(Instant::now()));
+    }
     session.live.set_transfer(None);
     match result {
         // A GET for no bytes of a file that has some only asks about it.
@@ -60,7 +64,7 @@ fn find(session: &Session<'_>, get: &Get) -> Result<(RemotePath, Part)> {
         let size = open.state.size;
         return Err(Error::refused(ErrorCode::OutOfRange, format!("the file has only {size} bytes")));
     }
-    let left = open.state.size - get.offset;
+    let left = open.state.size.saturating_sub(get.offset);
     let length = get.length.unwrap_or(left).min(left);
     Ok((path, Part { open, offset: get.offset, length, wants_digest: get.digest != Some(false) }))
 }

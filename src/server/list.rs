@@ -1,4 +1,5 @@
 //! LIST (PROTOCOL.md, section 6).
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::session::Session;
 use crate::error::Result;

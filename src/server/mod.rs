@@ -4,6 +4,7 @@
 //! how frames are laid out. One file a command: `list`, `get`, `put`, `receipt`.
 
 mod admission;
+mod confinement;
 mod console;
 mod get;
 mod list;
@@ -15,6 +16,7 @@ mod refuse;
 mod session;
 mod shutdown;
 
+pub use confinement::{Confinement, Level};
 pub use console::Console;
 pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
@@ -60,7 +62,7 @@ pub struct Config {
 pub(super) struct Shared {
     store: Store,
     config: Config,
-    registry: Registry,
+    registry: Arc<Registry>,
     stats: Stats,
     console: Console,
     next_transfer: AtomicU64,
@@ -82,7 +84,7 @@ impl Shared {
 pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Console, stop: &Stop) -> Result<Drained> {
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let shared = Arc::new(Shared {
-        registry: Registry::new(config.max_connections),
+        registry: Arc::new(Registry::new(config.max_connections)),
         stats: Stats::default(),
         console,
         next_transfer: AtomicU64::new(started.as_secs() << 24),
@@ -155,6 +157,7 @@ fn admit(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, refuser: &Re
         .stack_size(STACK)
         .spawn(move || session::run(socket, admitted, &session));
     if let Err(error) = spawned {
+        // The place was given back with the closure that never ran.
         log::error!(event = "busy", client:% = peer, cause:% = error; "no thread for a connection");
     }
 }

@@ -1,16 +1,20 @@
 //! PUT, BEGIN, FINISH and ABANDON (PROTOCOL.md, section 8).
 //!
 //! Small uploads that come one after another are gathered into a [`Group`] and become durable together, when the client
-//! has nothing more to say or the group is full: many files, few flushes, and none acknowledged before its flush.
+//! has nothing more to say or the group is full: many files, few flushes, and none acknowledged before its flush. The same
+//! holds for folders. Files and folders are not gathered together: a file that gets its name changes the time of its
+//! folder, which may have been set by a PUT after it.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::admission::{Direction, Running};
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
 use crate::error::{Error, Result};
-use crate::store::{Answer, Finished, Upload};
+use crate::store::{Answer, Finished, NewFolder, Offered, Upload};
 use crate::transfer::{Progress, Received, discard, receive};
 use crate::wire::{
-    Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, Violation,
+    Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, TransferId,
+    Violation,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,6 +36,7 @@ pub(super) struct Group {
     records: Vec<Record>,
     bytes: u64,
     places: Vec<Place>,
+    folders: Vec<(NewFolder, TransferId)>,
 }
 
 /// How many files wait in the groups of all sessions.
@@ -62,18 +67,18 @@ impl Drop for Place {
 impl Group {
     fn push(&mut self, finished: Finished, record: Record, grouped: &Grouped) {
         self.places.push(grouped.place());
-        self.bytes += record.bytes;
+        self.bytes = self.bytes.saturating_add(record.bytes);
         self.finished.push(finished);
         self.records.push(record);
     }
 
-    /// Whether nothing waits to become durable.
-    pub(super) fn is_empty(&self) -> bool {
-        self.finished.is_empty()
+    fn is_full(&self, grouped: &Grouped) -> bool {
+        self.finished.len().max(self.folders.len()) >= grouped.most_of_a_group() || self.bytes >= GROUP_BYTES
     }
 
-    fn is_full(&self, grouped: &Grouped) -> bool {
-        self.finished.len() >= grouped.most_of_a_group() || self.bytes >= GROUP_BYTES
+    /// Whether nothing waits to become durable.
+    pub(super) fn is_empty(&self) -> bool {
+        self.finished.is_empty() && self.folders.is_empty()
     }
 }
 
@@ -103,10 +108,11 @@ pub(super) fn begin(session: &mut Session<'_>, begin: Begin) -> Result<()> {
 
 /// Makes the group durable and answers its uploads, in order.
 pub(super) fn settle(session: &mut Session<'_>) -> Result<()> {
-    if session.group.finished.is_empty() {
+    if session.group.is_empty() {
         return Ok(());
     }
     let group = std::mem::take(&mut session.group);
+    settle_folders(session, group.folders)?;
     let connection = &mut session.connection;
     let answers = session.shared.store.commit(group.finished, &mut || wait_frame(connection));
     for (record, answer) in group.records.into_iter().zip(answers) {
@@ -116,15 +122,29 @@ pub(super) fn settle(session: &mut Session<'_>) -> Result<()> {
     Ok(())
 }
 
+fn settle_folders(session: &mut Session<'_>, folders: Vec<(NewFolder, TransferId)>) -> Result<()> {
+    let (folders, transfers): (Vec<_>, Vec<_>) = folders.into_iter().unzip();
+    for (answer, transfer) in session.shared.store.commit_folders(folders).into_iter().zip(transfers) {
+        let reply = match answer {
+            Ok(Answer { path, outcome }) => {
+                Reply::Stored(Stored { transfer, path: RawBytes(path.as_bytes().to_vec()), outcome })
+            }
+            Err(error) => Reply::Error(error.to_fault()),
+        };
+        session.connection.send_reply(&reply)?;
+    }
+    Ok(())
+}
+
 fn make_folder(session: &mut Session<'_>, put: &Put) -> Result<()> {
-    session.settle()?;
-    let transfer = session.shared.next_transfer();
-    let answer = match session.shared.store.make_folder(&put.path, put.modified) {
-        Ok(answer) => answer,
+    if !session.group.finished.is_empty() {
+        session.settle()?;
+    }
+    match session.shared.store.make_folder(&put.path, put.modified) {
+        Ok(folder) => session.group.folders.push((folder, session.shared.next_transfer())),
         Err(error) => return Err(session.refuse(Direction::Upload, &put.path, error)),
-    };
-    let path = RawBytes(answer.path.as_bytes().to_vec());
-    session.connection.send_reply(&Reply::Stored(Stored { transfer, path, outcome: answer.outcome }))
+    }
+    if session.group.is_full(&session.shared.grouped) { session.settle() } else { Ok(()) }
 }
 
 /// A PUT that asks: is the file there, or part of it?
@@ -133,20 +153,17 @@ fn offer(session: &mut Session<'_>, put: &Put) -> Result<()> {
     let connection = &mut session.connection;
     let store = &session.shared.store;
     let interrupt = connection.interrupt();
-    let found = store.plan(put).and_then(|plan| match store.answer_at_once(&plan, &mut || wait_frame(connection))? {
-        Some(answer) => Ok(Err(answer)),
-        None => store.begin(plan, interrupt, &mut || wait_frame(connection)).map(Ok),
-    });
+    let found = store.plan(put).and_then(|plan| store.offer(plan, interrupt, &mut || wait_frame(connection)));
     let record = |path: String| session.record(Direction::Upload, path, put.size);
     match found {
-        Ok(Ok(upload)) => {
+        Ok(Offered::Upload(upload)) => {
             let record = record(upload.plan.path.to_string());
             let (offset, digest) = upload.offer();
             let offer = Offer { transfer: record.id, offset, digest };
-            session.offered = Some((upload, Record { offset, ..record }));
+            session.offered = Some((*upload, Record { offset, ..record }));
             session.connection.send_reply(&Reply::Offer(offer))
         }
-        Ok(Err(answer)) => {
+        Ok(Offered::Answer(answer)) => {
             let reply = conclude(session, record(answer.path.to_string()), Ok(answer));
             session.connection.send_reply(&reply)
         }
@@ -156,6 +173,9 @@ fn offer(session: &mut Session<'_>, put: &Put) -> Result<()> {
 
 /// A PUT whose bytes follow at once.
 fn take_at_once(session: &mut Session<'_>, put: &Put) -> Result<()> {
+    if !session.group.folders.is_empty() {
+        session.settle()?;
+    }
     let store = &session.shared.store;
     let mut record = session.record(Direction::Upload, crate::escape::harmless(&put.path), put.size);
     match store.plan(put).and_then(|plan| store.begin_small(plan)) {
@@ -186,7 +206,7 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
     let received = receive(&mut session.connection, &mut upload, hasher, expected, limit, &*progress);
     record.bytes = progress.moved();
     let result = match received {
-        Ok(received) => conclude_bytes(session, upload, record, &received),
+        Ok(received) => conclude_bytes(session, upload, record, received),
         Err(error @ (Error::Network { .. } | Error::Timeout { .. } | Error::Violation(_))) => {
             let error = if upload.is_superseded() { superseded() } else { error };
             record.fail(session.shared, Status::of(&error), &error);
@@ -209,9 +229,9 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
 }
 
 /// All bytes are there; the frame after them says what to do with them.
-fn conclude_bytes(session: &mut Session<'_>, mut upload: Upload, record: Record, received: &Received) -> Result<()> {
+fn conclude_bytes(session: &mut Session<'_>, mut upload: Upload, record: Record, received: Received) -> Result<()> {
     let finished = match Request::decode(received.kind, &received.body) {
-        Ok(Request::Finish(Finish { digest })) => upload.finish(received.digest, digest),
+        Ok(Request::Finish(Finish { digest })) => received.stored.and_then(|()| upload.finish(received.digest, digest)),
         Ok(Request::Abandon(Abandon { keep })) => {
             use crate::transfer::Sink;
             if !keep || upload.take_back(received.last_frame).is_err() {

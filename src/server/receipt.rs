@@ -1,4 +1,5 @@
 //! RECEIPT (PROTOCOL.md, section 9): only the receiver's word makes a download `ok` in the log.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::Shared;
 use super::record::{Record, Status};
@@ -17,6 +18,11 @@ pub(super) struct Unconfirmed {
 }
 
 impl Unconfirmed {
+    /// Whether no receipt is due.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// Adds a download that was sent whole.
     pub(super) fn add(&mut self, record: Record, shared: &Shared) {
         if self.records.len() >= MOST
@@ -48,6 +54,9 @@ pub(super) fn note(session: &mut Session<'_>, receipt: Receipt) -> Result<()> {
             ReceiptOutcome::GivenUp => (Status::Aborted, Some("the receiver gave up")),
         };
         record.end(session.shared, status, cause);
+    }
+    if session.unconfirmed.is_empty() {
+        session.live.set_unconfirmed(None);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns the order of replies: whatever is answered, the uploads received before it are made durable and answered first
 //! ([`Session::settle`]). Every request is dispatched in [`Session::dispatch`]; each command has a file of its own.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::admission::{Admitted, Live, Running};
 use super::put::Group;
@@ -29,6 +30,8 @@ pub(super) struct Session<'a> {
     pub(super) group: Group,
     pub(super) unconfirmed: Unconfirmed,
     pub(super) offered: Option<(Upload, Record)>,
+    /// Whether the peer is known to speak this protocol: another one is closed without a word.
+    is_native: bool,
 }
 
 /// Whether a session goes on.
@@ -45,11 +48,11 @@ pub(super) fn run(socket: TcpStream, admitted: Admitted, shared: &Shared) {
         Ok(connection) => {
             live.set_interrupt(connection.interrupt());
             let (group, unconfirmed) = (Group::default(), Unconfirmed::default());
-            Session { connection, shared, live, group, unconfirmed, offered: None }.run();
+            Session { connection, shared, live, group, unconfirmed, offered: None, is_native: false }.run();
         }
         Err(error) => log::warn!(event = "connection", client:% = live.peer, cause:% = error; ""),
     }
-    shared.registry.release(&admitted);
+    drop(admitted);
 }
 
 impl Session<'_> {
@@ -64,7 +67,10 @@ impl Session<'_> {
         }
         self.shared.console.left(peer);
         self.unconfirmed.close(self.shared);
+        // Whoever waits for what this session held need not wait for its goodbye.
+        self.offered = None;
         if let Err(error) = result
+            && self.is_native
             && !matches!(error, Error::Network { .. })
         {
             // The peer may be gone; then nobody needs the reason.
@@ -76,6 +82,7 @@ impl Session<'_> {
 
     fn greet(&mut self) -> Result<()> {
         self.connection.read_preamble()?;
+        self.is_native = true;
         self.connection.send_preamble();
         let hello = match self.connection.next_frame(Await::Message)? {
             Some(Incoming::Control(Kind::Hello, body)) => Request::decode(Kind::Hello, body)?,
@@ -111,12 +118,23 @@ impl Session<'_> {
             }
             if self.shared.registry.is_draining() {
                 self.settle()?;
-                return Err(Error::refused(ErrorCode::ShuttingDown, "the server is stopping"));
+                self.connection.flush()?;
+                return Err(self.last_receipts());
             }
             if self.next()? == Next::End {
                 return self.settle();
             }
         }
+    }
+
+    /// The server is stopping: only the receipts of downloads that are done are still taken, and nobody waits long for them.
+    fn last_receipts(&mut self) -> Error {
+        while !self.unconfirmed.is_empty()
+            && let Ok(Some(Incoming::Control(Kind::Receipt, body))) = self.connection.next_frame(Await::Message)
+            && let Ok(Request::Receipt(receipt)) = Request::decode(Kind::Receipt, body)
+            && receipt::note(self, receipt).is_ok()
+        {}
+        Error::refused(ErrorCode::ShuttingDown, "the server is stopping")
     }
 
     /// Reads a request and answers it; a refusal is an answer.

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// How often the wait is looked at.
 const TICK: Duration = Duration::from_millis(50);
+/// How long the receipt of a download that is done is waited for.
+const RECEIPT: Duration = Duration::from_secs(2);
 /// How long sessions have to notice that they were cut.
 const AFTER_CUT: Duration = Duration::from_secs(2);
 
@@ -87,7 +89,8 @@ pub(super) fn drain(shared: &Shared, stop: &Stop) -> Drained {
 /// Sessions that are between requests see the end of their input.
 fn stop_idle(shared: &Shared) {
     for live in shared.registry.sessions() {
-        if live.transfer().is_none() {
+        let awaits_receipt = live.unconfirmed_for().is_some_and(|waited| waited < RECEIPT);
+        if live.transfer().is_none() && !awaits_receipt {
             live.with_interrupt(|interrupt| interrupt.stop_reading());
         }
     }

@@ -4,15 +4,18 @@
 //! another name unless that was asked for and allowed; then every directory whose entries changed is flushed; only then is
 //! anything acknowledged.
 
-use super::{Finished, OnWait, Plan, Store};
+use super::{Finished, OnWait, PATIENCE, Plan, Store};
 use crate::conflict::{Place, find_place};
 use crate::error::{Error, Result};
 use crate::root::{FileState, MadeFolder, OpenFile};
 use crate::staged::{Committed, NotCommitted, Ready, Replace, Verified, set_modified};
+use crate::transfer::Helper;
 use crate::wire::{ErrorCode, RemoteFolder, RemotePath, StoredOutcome};
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use rustix::fs::{fsync, syncfs};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 /// Up to this many files are flushed one by one; more of them by one flush of the file system, which costs about as much
 /// as a few (10,000 files of 4 KiB: 5.5 s one by one, 0.3 s together).
@@ -29,6 +32,13 @@ pub struct Answer {
     pub path: RemotePath,
     /// How it got there.
     pub outcome: StoredOutcome,
+}
+
+/// A folder that is there, and not durable yet.
+#[derive(Debug)]
+pub struct NewFolder {
+    path: RemotePath,
+    made: MadeFolder,
 }
 
 impl Answer {
@@ -49,35 +59,59 @@ impl Store {
     ///
     /// `on_wait` is called if a file that is there must be hashed to be compared; its error ends nothing.
     pub fn commit(&self, group: Vec<Finished>, on_wait: &mut OnWait<'_>) -> Vec<Result<Answer>> {
-        let (plans, files): (Vec<Plan>, Vec<Verified>) = group.into_iter().map(|it| (it.plan, it.verified)).unzip();
+        let mut claims = Vec::new();
+        let split = |finished: Finished| {
+            claims.extend(finished.claim);
+            (finished.plan, finished.verified)
+        };
+        let (plans, files): (Vec<Plan>, Vec<Verified>) = group.into_iter().map(split).unzip();
         let mut folders = Folders::new();
+        let mut named = Vec::new();
         let answers: Vec<_> = plans
             .iter()
-            .zip(flush(files))
-            .map(|(plan, ready)| self.place(plan, ready?, &mut folders, on_wait))
+            .zip(flush(files, on_wait))
+            .map(|(plan, ready)| {
+                let ready = ready?;
+                named.extend(self.unflushed.add(ready.file()));
+                self.place(plan, ready, &mut folders, on_wait)
+            })
             .collect();
         match self.flush_folders(&folders) {
-            Ok(()) => answers,
+            Ok(()) => {
+                self.unflushed.remove(&named);
+                answers
+            }
             Err(error) => answers.into_iter().map(|answer| answer.and(Err(again(&error)))).collect(),
         }
     }
 
-    /// Makes a folder, durable with the answer.
+    /// Makes a folder and sets its modification time. It is durable after [`Store::commit_folders`].
     ///
     /// # Errors
     /// The refusals of PROTOCOL.md, section 8.
-    pub fn make_folder(&self, path: &[u8], modified: Option<i64>) -> Result<Answer> {
+    pub fn make_folder(&self, path: &[u8], modified: Option<i64>) -> Result<NewFolder> {
         let path = self.plan_path(path)?;
         let made = self.root.make_folders(&RemoteFolder::from(path.clone()))?;
         if let Some(modified) = modified {
             set_modified(made.folder.as_fd(), modified)
                 .map_err(|error| Error::local("set the time of", &path, error))?;
         }
-        let outcome = if made.unflushed.is_empty() { StoredOutcome::Identical } else { StoredOutcome::New };
-        for directory in made.unflushed.iter().chain([&made.folder]) {
-            fsync(directory).map_err(|error| Error::local("flush the folder of", &path, error))?;
+        Ok(NewFolder { path, made })
+    }
+
+    /// Makes folders durable: in the answer each is, or is refused.
+    pub fn commit_folders(&self, group: Vec<NewFolder>) -> Vec<Result<Answer>> {
+        let changed: Vec<&OwnedFd> = group.iter().flat_map(|folder| directories(&folder.made)).collect();
+        let flushed = self.flush_directories(&changed);
+        let answer = |folder: NewFolder| {
+            let is_new = !folder.made.unflushed.is_empty();
+            let outcome = if is_new { StoredOutcome::New } else { StoredOutcome::Identical };
+            Answer { path: folder.path, outcome }
+        };
+        match flushed {
+            Ok(()) => group.into_iter().map(|folder| Ok(answer(folder))).collect(),
+            Err(error) => group.iter().map(|_| Err(again(&error))).collect(),
         }
-        Ok(Answer { path, outcome })
     }
 
     /// Gives a flushed file its name, or finds that it needs none.
@@ -111,10 +145,12 @@ impl Store {
     }
 
     fn flush_folders(&self, folders: &Folders) -> Result<()> {
-        let changed: Vec<&OwnedFd> =
-            folders.values().flat_map(|made| made.unflushed.iter().chain([&made.folder])).collect();
+        self.flush_directories(&folders.values().flat_map(directories).collect::<Vec<_>>())
+    }
+
+    fn flush_directories(&self, changed: &[&OwnedFd]) -> Result<()> {
         let result = if changed.len() <= FLUSH_FOLDERS_ONE_BY_ONE {
-            changed.into_iter().try_for_each(fsync)
+            changed.iter().try_for_each(fsync)
         } else {
             syncfs(self.root.directory())
         };
@@ -129,6 +165,11 @@ impl Store {
     }
 }
 
+/// The directories whose entries changed for a folder, and the folder itself.
+fn directories(made: &MadeFolder) -> impl Iterator<Item = &OwnedFd> {
+    made.unflushed.iter().chain([&made.folder])
+}
+
 fn outcome(plan: &Plan, path: &RemotePath, replace: Replace) -> StoredOutcome {
     match replace {
         Replace::File => StoredOutcome::Overwritten,
@@ -137,7 +178,30 @@ fn outcome(plan: &Plan, path: &RemotePath, replace: Replace) -> StoredOutcome {
     }
 }
 
-fn flush(files: Vec<Verified>) -> Vec<Result<Ready>> {
+/// Flushes the content of files, on a thread of its own where one is to be had, so that the peer can be told meanwhile.
+fn flush(files: Vec<Verified>, on_wait: &mut OnWait<'_>) -> Vec<Result<Ready>> {
+    let Some(_helper) = Helper::take() else { return flush_now(files) };
+    // Handed over through a slot, so that the files are still here if the thread cannot be started.
+    let slot = Mutex::new(Some(files));
+    let take = || slot.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+    let (done, flushed) = bounded(1);
+    std::thread::scope(|scope| {
+        let work = || drop(done.send(flush_now(take())));
+        if std::thread::Builder::new().name("flush".into()).spawn_scoped(scope, work).is_err() {
+            return flush_now(take());
+        }
+        loop {
+            match flushed.recv_timeout(PATIENCE) {
+                Ok(ready) => return ready,
+                // A peer that is gone is noticed later; its files are flushed all the same.
+                Err(RecvTimeoutError::Timeout) => drop(on_wait()),
+                Err(RecvTimeoutError::Disconnected) => return Vec::new(),
+            }
+        }
+    })
+}
+
+fn flush_now(files: Vec<Verified>) -> Vec<Result<Ready>> {
     if files.len() <= FLUSH_ONE_BY_ONE {
         return files.into_iter().map(Verified::flush).collect();
     }

@@ -23,7 +23,7 @@ pub type OnPage<'a> = dyn FnMut(Entries) -> Result<()> + 'a;
 /// Lists what `list` asks for.
 ///
 /// # Errors
-/// [`Error`] of the folder asked for itself; what cannot be read below it is counted. An error of `on_page` ends the walk.
+/// That of the folder asked for itself; what cannot be read below it is counted. An error of `on_page` ends the walk.
 pub fn list(root: &Root, list: &List, on_page: &mut OnPage<'_>) -> Result<Listed> {
     let folder = RemoteFolder::parse(&list.path)?;
     let limit = list.limit.unwrap_or(u64::MAX);

@@ -10,9 +10,10 @@ mod commit;
 mod digests;
 mod list;
 mod space;
+mod unflushed;
 mod uploads;
 
-pub use commit::Answer;
+pub use commit::{Answer, NewFolder};
 pub use digests::{Digests, Pending};
 pub use list::{OnPage, list, totals};
 pub use uploads::{Finished, Plan, Upload};
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use unflushed::Unflushed;
 use uploads::Claims;
 
 /// How long a partial upload is kept for its sender to come back (PROTOCOL.md, section 8).
@@ -62,6 +64,16 @@ pub struct Store {
     space: Space,
     config: Config,
     temporary: AtomicU64,
+    unflushed: Unflushed,
+}
+
+/// What a PUT that asks is answered with.
+#[derive(Debug)]
+pub enum Offered {
+    /// Nothing needs to be sent.
+    Answer(Answer),
+    /// The bytes may come.
+    Upload(Box<Upload>),
 }
 
 /// Called now and then while something takes long, so that a waiting peer can be told.
@@ -89,7 +101,8 @@ impl Store {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let digests = Digests::open(staging.as_ref().map(|staging| staging.state_folder()), threads)?;
         let space = Space::new(config.min_free_space);
-        Ok(Self { root, staging, digests, claims: Arc::default(), space, config, temporary: AtomicU64::new(0) })
+        let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Unflushed::default());
+        Ok(Self { root, staging, digests, claims, space, config, temporary, unflushed })
     }
 
     /// What the operator decided.
@@ -181,11 +194,32 @@ impl Store {
         Ok(path)
     }
 
-    /// Looks whether a plan needs bytes at all: `Some` is the answer if not.
+    /// Takes a plan up whose sender asks: the answer, if it needs no bytes; else what an earlier attempt left is resumed, if
+    /// the plan has an identity.
+    ///
+    /// The identity is taken first. A connection that still holds it may be about to give the file its name; only after
+    /// that is it known what is there.
     ///
     /// # Errors
-    /// [`ErrorCode::Exists`]; those of this machine.
-    pub fn answer_at_once(&self, plan: &Plan, on_wait: &mut OnWait<'_>) -> Result<Option<Answer>> {
+    /// [`ErrorCode::Exists`], [`ErrorCode::NoSpace`]; those of this machine.
+    pub fn offer(&self, plan: Plan, interrupt: Interrupt, on_wait: &mut OnWait<'_>) -> Result<Offered> {
+        let staging = self.writable()?;
+        let claim = plan.upload.map(|id| self.claims.take(id, interrupt, on_wait)).transpose()?;
+        if let Some(answer) = self.answer_at_once(&plan, on_wait)? {
+            return Ok(Offered::Answer(answer));
+        }
+        let upload = match (plan.upload, claim) {
+            (Some(id), Some(claim)) => {
+                self.space.check(&self.root, plan.size.unwrap_or(0))?;
+                Upload::open(staging, plan, &id.to_string(), Some(claim), on_wait)?
+            }
+            _ => self.begin_small(plan)?,
+        };
+        Ok(Offered::Upload(Box::new(upload)))
+    }
+
+    /// Looks whether a plan needs bytes at all: `Some` is the answer if not.
+    fn answer_at_once(&self, plan: &Plan, on_wait: &mut OnWait<'_>) -> Result<Option<Answer>> {
         let folder = match self.root.open_folder(&plan.path.parent()) {
             Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
             result => result?,
@@ -197,31 +231,18 @@ impl Store {
         let place = find_place(&self.root, folder.as_fd(), &plan.path, plan.size, plan.on_conflict, &mut is_same)?;
         Ok(match place {
             Place::Free(..) => None,
-            Place::Identical(path) => Some(Answer::identical(path)),
+            Place::Identical(path) => {
+                self.unflushed.settle(&self.root, folder.as_fd(), path.name())?;
+                Some(Answer::identical(path))
+            }
             Place::Skipped => Some(Answer::skipped(plan.path.clone())),
         })
-    }
-
-    /// Begins to receive a file: resumes what an earlier attempt left, if the plan can be resumed.
-    ///
-    /// # Errors
-    /// [`ErrorCode::NoSpace`]; those of this machine.
-    pub fn begin(&self, plan: Plan, interrupt: Interrupt, on_wait: &mut OnWait<'_>) -> Result<Upload> {
-        let staging = self.writable()?;
-        self.space.check(&self.root, plan.size.unwrap_or(0))?;
-        match plan.upload {
-            Some(id) => {
-                let claim = self.claims.take(id, interrupt)?;
-                Upload::open(staging, plan, &id.to_string(), Some(claim), on_wait)
-            }
-            None => self.begin_small(plan),
-        }
     }
 
     /// Begins to receive a file that is sent at once, and cannot be resumed.
     ///
     /// # Errors
-    /// As for [`Store::begin`].
+    /// [`ErrorCode::NoSpace`]; those of this machine.
     pub fn begin_small(&self, plan: Plan) -> Result<Upload> {
         let staging = self.writable()?;
         self.space.check(&self.root, plan.size.unwrap_or(0))?;

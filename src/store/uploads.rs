@@ -3,6 +3,7 @@
 //! Owns the claims (an upload id is in the hands of one connection at a time; a newer one takes it over) and the
 //! partial files of resumable uploads. Knows nothing of frames.
 
+use super::PATIENCE;
 use crate::connection::Interrupt;
 use crate::error::{Error, Result};
 use crate::staged::{Staged, Staging, Verified};
@@ -11,10 +12,10 @@ use crate::wire::{Digest, ErrorCode, OnConflict, RemotePath, UploadId};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a newer connection waits for the older one to let go.
-const TAKEOVER: Duration = Duration::from_secs(10);
+/// How long a newer connection waits for the older one to let go, which may be flushing the file just then.
+const TAKEOVER: Duration = Duration::from_secs(120);
 /// A prefix is hashed in steps of this many bytes, so that the waiting client can be told between them.
 const HASH_STEP: u64 = 256 * 1024 * 1024;
 
@@ -44,6 +45,9 @@ pub struct Finished {
     pub plan: Plan,
     /// The file.
     pub verified: Verified,
+    /// Held until the file has its name: whoever came with the same identity before that would find the partial file, and
+    /// change it under its new name.
+    pub(super) claim: Option<Claim>,
 }
 
 /// An upload that a connection is receiving.
@@ -78,23 +82,32 @@ pub(super) struct Claim {
 }
 
 impl Claims {
-    /// Takes an upload id, from another connection if need be.
-    pub(super) fn take(self: &Arc<Self>, id: UploadId, interrupt: Interrupt) -> Result<Claim> {
+    /// Takes an upload id, from another connection if need be. `on_wait` is called now and then until that one lets go.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        id: UploadId,
+        interrupt: Interrupt,
+        on_wait: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Claim> {
+        let deadline = Instant::now() + TAKEOVER;
         let mut holders = self.lock();
-        if let Some(holder) = holders.get(&id) {
+        while let Some(holder) = holders.get(&id) {
+            if Instant::now() >= deadline {
+                let message = "another connection is still receiving this upload";
+                return Err(Error::refused(ErrorCode::Unavailable, message));
+            }
             holder.superseded.store(true, Ordering::Release);
             holder.interrupt.stop_reading();
             let (guard, timeout) = self
                 .released
-                .wait_timeout_while(holders, TAKEOVER, |holders| holders.contains_key(&id))
+                .wait_timeout_while(holders, PATIENCE, |holders| holders.contains_key(&id))
                 .unwrap_or_else(PoisonError::into_inner);
-            if timeout.timed_out() {
-                return Err(Error::refused(
-                    ErrorCode::Unavailable,
-                    "another connection is still receiving this upload",
-                ));
-            }
             holders = guard;
+            if timeout.timed_out() {
+                drop(holders);
+                on_wait()?;
+                holders = self.lock();
+            }
         }
         let superseded = Arc::new(AtomicBool::new(false));
         holders.insert(id, Holder { interrupt, superseded: Arc::clone(&superseded) });
@@ -134,8 +147,9 @@ impl Upload {
             }
             None => staging.create(name)?,
         };
-        if claim.is_some() {
-            staged.keep();
+        // One that only asked leaves nothing; from `begin` on there is something to keep.
+        if staged.length() == 0 {
+            staged.discard();
         }
         let mut upload = Self { plan, staged, hasher: blake3::Hasher::new(), claim };
         upload.hash_prefix(on_wait)?;
@@ -160,6 +174,9 @@ impl Upload {
         if offset == 0 && self.staged.length() > 0 {
             self.staged.truncate(0)?;
             self.hasher = blake3::Hasher::new();
+        }
+        if self.claim.is_some() {
+            self.staged.keep();
         }
         self.staged.reserve(self.plan.size.unwrap_or(0))
     }
@@ -200,7 +217,7 @@ impl Upload {
         if let Some(modified) = self.plan.modified {
             self.staged.set_modified(modified)?;
         }
-        Ok(Finished { verified: self.staged.verify(received, announced)?, plan: self.plan })
+        Ok(Finished { verified: self.staged.verify(received, announced)?, plan: self.plan, claim: self.claim })
     }
 
     fn hash_prefix(&mut self, on_wait: &mut dyn FnMut() -> Result<()>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! BLAKE3 of files and of bytes in passing.
 
+use super::send::read_some;
 use crate::wire::Digest;
-use rustix::io::{Errno, pread};
 use std::fs::File;
 use std::io;
 
@@ -23,18 +23,17 @@ pub fn digest_file(file: &File, size: u64) -> io::Result<Option<Digest>> {
 /// What reading gave.
 pub fn hash_range(hasher: &mut blake3::Hasher, file: &File, offset: u64, size: u64) -> io::Result<bool> {
     let mut buffer = vec![0; CHUNK.min(usize::try_from(size).unwrap_or(CHUNK))];
-    let mut done = 0;
-    while done < size {
-        let wanted = buffer.len().min(usize::try_from(size - done).unwrap_or(CHUNK));
-        match pread(file, &mut buffer[..wanted], offset + done) {
-            Ok(0) => return Ok(false),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                done += count as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+    let mut left = size;
+    let mut position = offset;
+    while left > 0 {
+        let wanted = usize::try_from(left).unwrap_or(CHUNK).min(buffer.len());
+        let bytes = read_some(file, position, buffer.get_mut(..wanted).unwrap_or_default())?;
+        if bytes.is_empty() {
+            return Ok(false);
         }
+        hasher.update(bytes);
+        left = left.saturating_sub(bytes.len() as u64);
+        position = position.saturating_add(bytes.len() as u64);
     }
     Ok(true)
 }

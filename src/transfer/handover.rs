@@ -8,38 +8,36 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// Full buffers that are worth waking a thread for.
 const BATCH: usize = 4;
 
-/// A buffer, and how many of its bytes are to be hashed.
-pub(super) type Full = (Vec<u8>, usize);
-
 /// One end of a handover; when it is dropped the other end waits no more.
 #[derive(Debug)]
-pub(super) struct End(Arc<Shared>);
+pub(super) struct End<Buffer>(Arc<Shared<Buffer>>);
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+#[derive(Debug)]
+struct Shared<Buffer> {
+    state: Mutex<State<Buffer>>,
     filled: Condvar,
     returned: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    full: Vec<Full>,
-    empty: Vec<Vec<u8>>,
+#[derive(Debug)]
+struct State<Buffer> {
+    full: Vec<Buffer>,
+    empty: Vec<Buffer>,
     hasher_waits: bool,
     receiver_waits: bool,
     closed: bool,
 }
 
 /// The ends of a new handover, which has these empty buffers to begin with.
-pub(super) fn handover(empty: Vec<Vec<u8>>) -> (End, End) {
-    let shared = Arc::new(Shared { state: Mutex::new(State { empty, ..State::default() }), ..Shared::default() });
+pub(super) fn handover<Buffer>(empty: Vec<Buffer>) -> (End<Buffer>, End<Buffer>) {
+    let state = State { full: Vec::new(), empty, hasher_waits: false, receiver_waits: false, closed: false };
+    let shared = Arc::new(Shared { state: Mutex::new(state), filled: Condvar::new(), returned: Condvar::new() });
     (End(Arc::clone(&shared)), End(shared))
 }
 
-impl End {
+impl<Buffer> End<Buffer> {
     /// Hands over a full buffer for an empty one; `None` if the other end is gone.
-    pub(super) fn exchange(&self, full: Full) -> Option<Vec<u8>> {
+    pub(super) fn exchange(&self, full: Buffer) -> Option<Buffer> {
         let mut state = self.lock();
         state.full.push(full);
         if state.hasher_waits && (state.full.len() >= BATCH || state.empty.is_empty()) {
@@ -59,7 +57,7 @@ impl End {
     }
 
     /// Waits for full buffers; `None` when there will be no more.
-    pub(super) fn take(&self) -> Option<Vec<Full>> {
+    pub(super) fn take(&self) -> Option<Vec<Buffer>> {
         let mut state = self.lock();
         while state.full.is_empty() {
             if state.closed {
@@ -72,7 +70,7 @@ impl End {
     }
 
     /// Gives an empty buffer back.
-    pub(super) fn give_back(&self, empty: Vec<u8>) {
+    pub(super) fn give_back(&self, empty: Buffer) {
         let mut state = self.lock();
         state.empty.push(empty);
         if std::mem::take(&mut state.receiver_waits) {
@@ -80,12 +78,12 @@ impl End {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<Buffer>> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for End {
+impl<Buffer> Drop for End<Buffer> {
     fn drop(&mut self) {
         self.lock().closed = true;
         self.0.filled.notify_all();
@@ -99,20 +97,19 @@ mod tests {
 
     #[test]
     fn every_buffer_is_taken_once_and_in_order() {
-        let (receiver, hasher) = handover(vec![Vec::new(); 2]);
+        let (receiver, hasher) = handover(vec![0; 2]);
         let taken = std::thread::spawn(move || {
             let mut taken = Vec::new();
             while let Some(full) = hasher.take() {
-                for (buffer, length) in full {
-                    taken.push(length);
+                for buffer in full {
+                    taken.push(buffer);
                     hasher.give_back(buffer);
                 }
             }
             taken
         });
-        let mut buffer = Vec::new();
-        for length in 0..10_000 {
-            buffer = receiver.exchange((buffer, length)).unwrap();
+        for number in 0..10_000 {
+            receiver.exchange(number).unwrap();
         }
         drop(receiver);
         assert_eq!(taken.join().unwrap(), (0..10_000).collect::<Vec<_>>());
@@ -122,8 +119,8 @@ mod tests {
     fn nobody_waits_for_an_end_that_is_gone() {
         let (receiver, hasher) = handover(Vec::new());
         drop(hasher);
-        assert_eq!(receiver.exchange((Vec::new(), 0)), None);
-        let (receiver, hasher) = handover(Vec::new());
+        assert_eq!(receiver.exchange(0), None);
+        let (receiver, hasher) = handover(Vec::<u8>::new());
         drop(receiver);
         assert_eq!(hasher.take(), None);
     }

@@ -1,10 +1,10 @@
 //! A file's bytes on their way in: received, stored and hashed, each while the others go on.
 //!
-//! One thread receives and stores; for all but small files a second one hashes. They hand [`BUFFERS`] buffers of [`BUFFER`]
+//! One thread receives and stores; for all but small files a second one hashes, where one is to be had. They hand [`BUFFERS`] buffers of [`BUFFER`]
 //! bytes to and fro, so a transfer takes 1 MiB of memory however large the file is.
 
 use super::handover::{End, handover};
-use super::{Counter, finish};
+use super::{Counter, Helper, finish};
 use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
 use crate::staged::Staged;
@@ -54,6 +54,8 @@ pub struct Received {
     pub kind: Kind,
     /// Its body.
     pub body: Vec<u8>,
+    /// Whether the last bytes could be stored. The connection is in step either way: the control frame was taken.
+    pub stored: Result<()>,
 }
 
 /// Receives DATA frames into `sink`, at most `limit` bytes, up to the next control frame.
@@ -71,48 +73,87 @@ pub fn receive(
     limit: u64,
     progress: &dyn Counter,
 ) -> Result<Received> {
-    let mut hashing = if expected <= HASH_INLINE { Hashing::inline(hasher) } else { Hashing::threaded(hasher)? };
-    let mut buffer = hashing.first_buffer(expected);
-    let (mut filled, mut bytes, mut last_frame) = (0, 0, 0);
-    loop {
-        let left = match connection.next_frame(Await::Transfer)? {
-            None => {
-                sink.store(&buffer[..filled])?;
-                return Err(Error::disconnected("receive"));
-            }
-            Some(Incoming::Data(length)) => u64::from(length),
-            Some(Incoming::Control(kind, body)) => {
-                let body = body.to_vec();
-                sink.store(&buffer[..filled])?;
-                hashing.update(buffer, filled);
-                return Ok(Received { digest: hashing.finish()?, bytes, last_frame, kind, body });
-            }
-        };
-        if bytes + left > limit {
-            return Err(Error::refused(ErrorCode::Mismatch, "more bytes than announced"));
+    let hashing = match (expected > HASH_INLINE).then(Helper::take).flatten() {
+        Some(helper) => Hashing::threaded(hasher, helper)?,
+        None => Hashing::inline(hasher),
+    };
+    let buffer = hashing.first_buffer(expected);
+    let mut intake = Intake { sink, hashing, buffer, bytes: 0, last_frame: 0, progress };
+    match intake.take_frames(connection, limit) {
+        Ok((kind, body)) => intake.finish(kind, body),
+        Err(error) => {
+            // What came is worth keeping for a resume; the first error is the one that matters.
+            let _ = intake.sink.store(intake.buffer.filled());
+            Err(error)
         }
-        last_frame = left;
+    }
+}
+
+/// Bytes on their way from the connection into the sink and the hasher.
+struct Intake<'a> {
+    sink: &'a mut dyn Sink,
+    hashing: Hashing,
+    buffer: Filling,
+    bytes: u64,
+    last_frame: u64,
+    progress: &'a dyn Counter,
+}
+
+impl Intake<'_> {
+    fn take_frames(&mut self, connection: &mut Connection, limit: u64) -> Result<(Kind, Vec<u8>)> {
         loop {
-            let count = match connection.read_data(&mut buffer[filled..]) {
-                Ok(count) => count,
-                Err(error) => {
-                    // What came is worth keeping for a resume; the first error is the one that matters.
-                    let _ = sink.store(&buffer[..filled]);
-                    return Err(error);
-                }
+            self.last_frame = match connection.next_frame(Await::Transfer)? {
+                None => return Err(Error::disconnected("receive")),
+                Some(Incoming::Control(kind, body)) => return Ok((kind, body.to_vec())),
+                Some(Incoming::Data(length)) => u64::from(length),
             };
-            if count == 0 {
-                break;
+            if self.bytes.saturating_add(self.last_frame) > limit {
+                return Err(Error::refused(ErrorCode::Mismatch, "more bytes than announced"));
             }
-            filled += count;
-            bytes += count as u64;
-            progress.add(count as u64);
-            if filled == buffer.len() {
-                sink.store(&buffer)?;
-                buffer = hashing.update(buffer, filled);
-                filled = 0;
+            while let count @ 1.. = connection.read_data(self.buffer.room())? {
+                self.buffer.filled = self.buffer.filled.saturating_add(count);
+                self.bytes = self.bytes.saturating_add(count as u64);
+                self.progress.add(count as u64);
+                if self.buffer.room().is_empty() {
+                    self.hand_on()?;
+                }
             }
         }
+    }
+
+    /// Stores a buffer, has it hashed, and goes on with an empty one.
+    fn hand_on(&mut self) -> Result<()> {
+        let full = std::mem::take(&mut self.buffer);
+        self.sink.store(full.filled())?;
+        self.buffer = self.hashing.update(full);
+        Ok(())
+    }
+
+    fn finish(mut self, kind: Kind, body: Vec<u8>) -> Result<Received> {
+        let stored = self.hand_on();
+        let (bytes, last_frame) = (self.bytes, self.last_frame);
+        Ok(Received { digest: self.hashing.finish()?, bytes, last_frame, kind, body, stored })
+    }
+}
+
+/// A buffer, and how much of it holds received bytes.
+#[derive(Debug, Default)]
+struct Filling {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Filling {
+    fn filled(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+
+    fn room(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    fn empty(size: usize) -> Self {
+        Self { bytes: vec![0; size], filled: 0 }
     }
 }
 
@@ -133,7 +174,7 @@ pub fn discard(connection: &mut Connection) -> Result<(Kind, Vec<u8>)> {
 
 enum Hashing {
     Inline(Box<blake3::Hasher>),
-    Threaded { receiver: End, thread: JoinHandle<blake3::Hasher> },
+    Threaded { receiver: End<Filling>, thread: JoinHandle<blake3::Hasher>, _helper: Helper },
 }
 
 impl Hashing {
@@ -141,13 +182,13 @@ impl Hashing {
         Self::Inline(Box::new(hasher))
     }
 
-    fn threaded(mut hasher: blake3::Hasher) -> Result<Self> {
-        let (receiver, end) = handover((1..BUFFERS).map(|_| vec![0; BUFFER]).collect());
+    fn threaded(mut hasher: blake3::Hasher, helper: Helper) -> Result<Self> {
+        let (receiver, end) = handover((1..BUFFERS).map(|_| Filling::empty(BUFFER)).collect());
         let work = move || {
             while let Some(full) = end.take() {
-                for (buffer, length) in full {
-                    hasher.update(&buffer[..length]);
-                    end.give_back(buffer);
+                for buffer in full {
+                    hasher.update(buffer.filled());
+                    end.give_back(Filling { filled: 0, ..buffer });
                 }
             }
             hasher
@@ -156,32 +197,32 @@ impl Hashing {
             .name("hash".into())
             .spawn(work)
             .map_err(|error| Error::local("start", "a hashing thread", error))?;
-        Ok(Self::Threaded { receiver, thread })
+        Ok(Self::Threaded { receiver, thread, _helper: helper })
     }
 
-    fn first_buffer(&self, expected: u64) -> Vec<u8> {
+    fn first_buffer(&self, expected: u64) -> Filling {
         match self {
-            Self::Inline(_) => vec![0; usize::try_from(expected).unwrap_or(BUFFER).clamp(1, BUFFER)],
-            Self::Threaded { .. } => vec![0; BUFFER],
+            Self::Inline(_) => Filling::empty(usize::try_from(expected).unwrap_or(BUFFER).clamp(1, BUFFER)),
+            Self::Threaded { .. } => Filling::empty(BUFFER),
         }
     }
 
-    /// Hashes the first `length` bytes of a buffer, and gives one to go on with.
-    fn update(&mut self, buffer: Vec<u8>, length: usize) -> Vec<u8> {
+    /// Hashes what a buffer holds, and gives an empty one to go on with.
+    fn update(&mut self, buffer: Filling) -> Filling {
         match self {
             Self::Inline(hasher) => {
-                hasher.update(&buffer[..length]);
-                buffer
+                hasher.update(buffer.filled());
+                Filling { filled: 0, ..buffer }
             }
             // A dead thread is found by `finish`.
-            Self::Threaded { receiver, .. } => receiver.exchange((buffer, length)).unwrap_or_else(|| vec![0; BUFFER]),
+            Self::Threaded { receiver, .. } => receiver.exchange(buffer).unwrap_or_else(|| Filling::empty(BUFFER)),
         }
     }
 
     fn finish(self) -> Result<Digest> {
         match self {
             Self::Inline(hasher) => Ok(finish(&hasher)),
-            Self::Threaded { receiver, thread } => {
+            Self::Threaded { receiver, thread, _helper } => {
                 drop(receiver);
                 let hasher = thread
                     .join()

@@ -21,16 +21,29 @@ pub fn send_range(
     length: u64,
     progress: &dyn Counter,
 ) -> Result<Sent> {
-    let mut done = 0;
-    while done < length {
-        let count = u32::try_from(length - done).unwrap_or(MAX_DATA).min(MAX_DATA);
-        match connection.send_file(file, offset + done, count)? {
-            Sent::Whole => done += u64::from(count),
-            Sent::Short(sent) => return Ok(Sent::Short(done + sent)),
+    let mut done = 0_u64;
+    while let left @ 1.. = length.saturating_sub(done) {
+        let count = u32::try_from(left).unwrap_or(MAX_DATA).min(MAX_DATA);
+        match connection.send_file(file, offset.saturating_add(done), count)? {
+            Sent::Whole => done = done.saturating_add(u64::from(count)),
+            Sent::Short(sent) => return Ok(Sent::Short(done.saturating_add(sent))),
         }
         progress.add(u64::from(count));
     }
     Ok(Sent::Whole)
+}
+
+/// Reads some bytes of a file from `offset` on; none only if the file ends there.
+///
+/// # Errors
+/// What reading gave.
+pub(super) fn read_some<'a>(file: &File, offset: u64, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    loop {
+        match pread(file, &mut *buffer, offset) {
+            Err(Errno::INTR) => {}
+            result => return Ok(buffer.get(..result?).unwrap_or_default()),
+        }
+    }
 }
 
 /// Reads up to `size` bytes of a file from `offset` on; fewer only if the file ends.
@@ -39,13 +52,11 @@ pub fn send_range(
 /// What reading gave.
 pub fn read_exactly(file: &File, offset: u64, size: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; size];
-    let mut filled = 0;
-    while filled < size {
-        match pread(file, &mut bytes[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+    let mut filled = 0_usize;
+    while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match read_some(file, offset.saturating_add(filled as u64), room)?.len() {
+            0 => break,
+            count => filled = filled.saturating_add(count),
         }
     }
     bytes.truncate(filled);

@@ -1,89 +1,76 @@
-//! What tests with the real `server` share: starting it on a port of its own, and being sure that it ends.
+//! What the tests with the real `server` share: the program on a port of its own, and a client that can misbehave.
+//!
+//! Not every test file uses all of it.
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "shared by many test programs, and test code"
+)]
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread;
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
+mod client;
+mod server;
+mod strace;
 
-/// How long a server may take to say where it listens.
-const START: Duration = Duration::from_secs(20);
+pub use client::{Frame, Got, Listing, RawClient, data_frame, digest_of, put_file, upload_id, whole};
+pub use server::{Launch, Log, Server, eventually, eventually_in};
+pub use strace::Strace;
 
-/// A running `server` on 127.0.0.1, ended when this is dropped.
-pub struct Server {
-    address: SocketAddrV4,
-    child: Child,
-    _logs: TempDir,
+/// A temporary directory in memory where there is one, for what a kill can break but only a power cut could lose.
+pub fn memory() -> tempfile::TempDir {
+    tempfile::TempDir::new_in("/dev/shm").or_else(|_| tempfile::TempDir::new()).unwrap()
 }
 
-impl Server {
-    /// Starts `server` over `dir`, on a free port, with a log directory of its own and any further arguments.
-    ///
-    /// # Panics
-    /// If it ends, or does not say where it listens in time.
-    pub fn start(dir: &Path, extra_args: &[&str]) -> Self {
-        let logs = TempDir::new().expect("a temporary directory");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_server"))
-            .args(["--ip", "127.0.0.1", "--port", "0"])
-            .arg("--dir")
-            .arg(dir)
-            .arg("--log-dir")
-            .arg(logs.path())
-            .args(extra_args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("server can be started");
-        let (lines, received) = mpsc::channel();
-        // Both streams are read to their end, so that the server never waits for a reader.
-        forward_lines(child.stdout.take().expect("is piped"), lines.clone());
-        forward_lines(child.stderr.take().expect("is piped"), lines);
-        let mut server = Self { address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), child, _logs: logs };
-        let deadline = Instant::now() + START;
-        let mut said = String::new();
-        while server.address.port() == 0 {
-            match received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    said.push_str(&line);
-                    said.push('\n');
-                    server.address.set_port(port_in(&line).unwrap_or(0));
-                }
-                Err(RecvTimeoutError::Disconnected) => panic!("server ended before it listened; it said:\n{said}"),
-                Err(RecvTimeoutError::Timeout) => panic!("server did not say where it listens; it said:\n{said}"),
-            }
-        }
-        server
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddrV4 {
-        self.address
-    }
+/// Whether the long forms of the tests are asked for.
+pub fn is_long() -> bool {
+    std::env::var_os("HOSTDIR_LONG").is_some_and(|value| value != "0")
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// `short`, or `long` where the long forms are asked for.
+pub fn scaled<T>(short: T, long: T) -> T {
+    if is_long() { long } else { short }
+}
+
+/// A stream of numbers that look random and can be had again: splitmix64 (<https://prng.di.unimi.it/splitmix64.c>).
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// Seeded by `HOSTDIR_SEED`, else by the clock; the seed is printed, so that a failure can be had again.
+    pub fn announced(test: &str) -> Self {
+        let given = std::env::var("HOSTDIR_SEED").ok().and_then(|seed| seed.parse().ok());
+        let clock = || std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+        let seed = given.unwrap_or_else(clock);
+        eprintln!("{test}: HOSTDIR_SEED={seed}");
+        Self(seed)
+    }
+
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        // Optimised also in a debug build, unlike a loop in here.
+        blake3::Hasher::new().update(&self.next().to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
     }
 }
 
-fn forward_lines(stream: impl Read + Send + 'static, lines: Sender<String>) {
-    thread::spawn(move || {
-        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-            // Nobody listens any more once the port is known.
-            let _ = lines.send(String::from_utf8_lossy(&line).into_owned());
-        }
-    });
-}
-
-/// The port in a line that has `127.0.0.1:PORT` in it.
-fn port_in(line: &str) -> Option<u16> {
-    let (_, rest) = line.split_once("127.0.0.1:")?;
-    let end = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
-    rest[..end].parse().ok().filter(|port| *port != 0)
+/// Content that differs from one `seed` to the next, and at every offset.
+pub fn content(seed: u64, size: usize) -> Vec<u8> {
+    Random::new(seed).bytes(size)
 }

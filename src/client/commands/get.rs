@@ -3,17 +3,22 @@
 use super::Context;
 use crate::client::download::{Job, download, say_left_out};
 use crate::client::exit;
-use crate::client::folder::Folder;
-use crate::client::report::{FileReport, Report, Status, print_line, say};
+use crate::client::folder::{Before, Folder, look};
+use crate::client::report::{FileReport, Report, Status, say};
 use crate::client::select::{Depth, Selection};
 use crate::client::session::Session;
 use crate::client::terminal::progress::Progress;
 use crate::client::terminal::quantity::{counted, size};
 use crate::error::{Error, Result};
+use crate::escape::is_harmless;
+use crate::root::Root;
 use crate::transfer::Sink;
-use crate::wire::{EntryKind, ErrorCode, Get, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, Violation};
+use crate::wire::{
+    EntryKind, ErrorCode, Get, OnConflict, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, Violation,
+};
 use std::ffi::OsString;
 use std::io::{Write, stdout};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -23,47 +28,82 @@ pub(super) fn run(context: &Context, words: &[OsString], output: Option<&Path>) 
     let report = context.report();
     let mut selection = Selection::default();
     for word in words {
-        match selection.add(&mut session, word.as_bytes(), Depth::Tree) {
+        match context.persist(&mut session, |session| selection.add(session, word.as_bytes(), Depth::Whole)) {
             Err(error @ Error::Refused { .. }) if !error.code().ends_session() => {
                 report.problem(&crate::escape::harmless(word.as_bytes()), &error);
             }
             result => result?,
         }
     }
-    match output {
-        Some(output) if output == Path::new("-") => to_standard_output(session, &one_file(&selection)?, &report),
-        Some(output) => to_file(context, session, &selection, output, &report),
-        None => fetch(context, session, &selection, &report),
-    }?;
-    if output != Some(Path::new("-")) || report.exit_code() != exit::OK {
-        let retry = format!(
-            "client get {}",
-            words.iter().map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
-        );
-        let place = output.is_none().then(|| context.settings.dir.display().to_string());
-        report.summary(&context.terminal, &retry, place.as_deref());
+    if selection.entries.is_empty() && report.came_to_nothing("get") {
+        return Ok(report.exit_code());
+    }
+    if let Some(output) = output {
+        return get_one(context, session, &selection, output, &report);
+    }
+    fetch(context, session, &selection, &report, None)?;
+    if (!context.settings.dry_run || report.exit_code() != exit::OK) && !report.came_to_nothing("get") {
+        report.summary(&context.terminal, &again(), Some(&context.settings.dir.display().to_string()));
     }
     Ok(report.exit_code())
 }
 
-/// Downloads a selection into the download folder.
+/// `-o`: the one file goes to a place of its own.
+fn get_one(context: &Context, session: Session, selection: &Selection, output: &Path, report: &Report) -> Result<u8> {
+    let Some(path) = one_file(selection, report) else {
+        say("get: -o takes exactly one file");
+        return Ok(exit::USAGE);
+    };
+    if context.settings.dry_run {
+        dry_run(context, selection, report);
+        return Ok(report.exit_code());
+    }
+    if output == Path::new("-") {
+        return to_standard_output(session, path, report).map(|()| report.exit_code());
+    }
+    to_file(context, session, selection, path, output, report)?;
+    if !report.came_to_nothing("get") {
+        report.summary(&context.terminal, &again(), None);
+    }
+    Ok(report.exit_code())
+}
+
+/// What to do about one file whose name is taken by other content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::client) enum Decision {
+    /// As this policy says.
+    Policy(OnConflict),
+    /// Download nothing at all.
+    Stop,
+}
+
+/// Decides about a file whose name is taken by something of another size.
+pub(in crate::client) type Decide<'a> = dyn FnMut(&Job) -> Result<Decision> + 'a;
+
+/// Downloads a selection into the download folder. Without `decide`, the settings say what happens to taken names.
 pub(in crate::client) fn fetch(
     context: &Context,
     session: Session,
     selection: &Selection,
     report: &Report,
+    decide: Option<&mut Decide<'_>>,
 ) -> Result<()> {
     if !context.settings.quiet {
         say_left_out(selection.skipped, selection.unreadable);
     }
     report.left_out(selection.skipped);
     if context.settings.dry_run {
-        dry_run(selection);
+        dry_run(context, selection, report);
         return Ok(());
     }
     let folder = Folder::open(&context.settings.dir)?;
-    let jobs: Vec<Job> =
+    let mut jobs: Vec<Job> =
         selection.files().map(|(path, entry)| Job::new(path.clone(), entry.size, entry.modified)).collect();
+    if let Some(decide) = decide
+        && decide_all(&folder, &mut jobs, decide)?.is_break()
+    {
+        return Ok(());
+    }
     check_space(&folder, &jobs, context)?;
     let folders = selection.entries.iter().filter(|(_, entry)| entry.kind == EntryKind::Folder);
     let folders: Vec<_> = folders.map(|(path, entry)| (path, entry.modified)).collect();
@@ -84,19 +124,33 @@ pub(in crate::client) fn fetch(
     Ok(())
 }
 
+/// Asks about every file whose name is taken, before the first byte.
+fn decide_all(folder: &Folder, jobs: &mut [Job], decide: &mut Decide<'_>) -> Result<ControlFlow<()>> {
+    for job in jobs {
+        if folder.is_taken(job.place(), job.size)? {
+            match decide(job)? {
+                Decision::Policy(policy) => job.on_conflict = Some(policy),
+                Decision::Stop => return Ok(ControlFlow::Break(())),
+            }
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
 /// What is there already needs no space; only if all together does not fit is each file looked at.
 fn check_space(folder: &Folder, jobs: &[Job], context: &Context) -> Result<()> {
     let free = folder.free_space()?;
-    let all: u64 = jobs.iter().map(|job| job.size).sum();
-    if all <= free {
+    // Sizes are the server's word: their sum may be anything.
+    let sum = |sizes: &mut dyn Iterator<Item = u64>| sizes.fold(0, u64::saturating_add);
+    if sum(&mut jobs.iter().map(|job| job.size)) <= free {
         return Ok(());
     }
     let policy = context.settings.on_conflict.into();
     let is_missing = |job: &&Job| {
         let before = folder.look(&job.path, job.size, job.modified, policy);
-        matches!(before, Ok(crate::client::folder::Before::Fetch))
+        matches!(before, Ok(Before::Fetch))
     };
-    let needed: u64 = jobs.iter().filter(is_missing).map(|job| job.size).sum();
+    let needed = sum(&mut jobs.iter().filter(is_missing).map(|job| job.size));
     if needed <= free {
         return Ok(());
     }
@@ -108,22 +162,31 @@ fn check_space(folder: &Folder, jobs: &[Job], context: &Context) -> Result<()> {
     ))
 }
 
-fn dry_run(selection: &Selection) {
-    let mut total = 0;
+/// Says what is not there yet, and touches nothing.
+fn dry_run(context: &Context, selection: &Selection, report: &Report) {
+    let there = Root::open(&context.settings.dir).ok();
+    let policy = context.settings.on_conflict.into();
+    let (mut count, mut bytes) = (0, 0);
     for (path, entry) in selection.files() {
-        print_line(&format!("{:>10}  {path}", size(entry.size)));
-        total += entry.size;
+        let before =
+            there.as_ref().map_or(Ok(Before::Fetch), |root| look(root, path, entry.size, entry.modified, policy));
+        match before {
+            Ok(Before::There(_) | Before::Skipped) => {}
+            Ok(Before::Fetch | Before::Compare) => {
+                report.planned(path, entry.size);
+                count += 1;
+                bytes = u64::saturating_add(bytes, entry.size);
+            }
+            Err(error) => report.problem(&path.to_string(), &error),
+        }
     }
-    let count = selection.files().count() as u64;
-    say(&format!("{}, {} would be downloaded (dry run)", counted(count, "file"), size(total)));
+    say(&format!("{}, {} would be downloaded (dry run)", counted(count, "file"), size(bytes)));
 }
 
-fn one_file(selection: &Selection) -> Result<RemotePath> {
+fn one_file<'a>(selection: &'a Selection, report: &Report) -> Option<&'a RemotePath> {
     let mut files = selection.files();
-    match (files.next(), files.next()) {
-        (Some((path, _)), None) => Ok(path.clone()),
-        _ => Err(Error::refused(ErrorCode::NotAFile, "-o takes exactly one file")),
-    }
+    let (first, second) = (files.next(), files.next());
+    first.filter(|_| second.is_none() && report.exit_code() == exit::OK).map(|(path, _)| path)
 }
 
 /// Streams one file to standard output. What was printed cannot be taken back: the exit code tells whether it is right.
@@ -170,27 +233,61 @@ impl Sink for Printed {
 }
 
 /// `-o FILE`: the folder of FILE takes the place of the download folder, and its name that of the file.
-fn to_file(context: &Context, session: Session, selection: &Selection, output: &Path, report: &Report) -> Result<()> {
-    let path = one_file(selection)?;
-    let entry = &selection.entries[&path];
+fn to_file(
+    context: &Context,
+    session: Session,
+    selection: &Selection,
+    path: &RemotePath,
+    output: &Path,
+    report: &Report,
+) -> Result<()> {
+    let entry = &selection.entries[path];
     let name = output.file_name().ok_or_else(|| Error::refused(ErrorCode::BadPath, "-o needs the name of a file"))?;
     let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = Folder::open(parent)?;
     let local = RemotePath::parse(name.as_bytes())?;
-    let job = Job::new(path, entry.size, entry.modified).stored_as(local);
+    let job = Job::new(path.clone(), entry.size, entry.modified).stored_as(local);
     check_space(&folder, std::slice::from_ref(&job), context)?;
-    if context.settings.dry_run {
-        dry_run(selection);
-        return Ok(());
-    }
     let progress: Progress = context.progress();
     download(vec![job], session, &folder, &context.options(), &progress, report);
     progress.finish();
     Ok(())
 }
 
+/// The command line as it was given: what tries again.
+pub(in crate::client) fn again() -> String {
+    let words = std::env::args_os().skip(1).map(|word| quoted_bytes(word.as_bytes()));
+    std::iter::once("client".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 /// A word as a shell would need it.
 pub(in crate::client) fn quoted(word: &str) -> String {
+    quoted_bytes(word.as_bytes())
+}
+
+/// Bytes as a shell would need them; those that must not reach a terminal as they are in `$'…'`.
+fn quoted_bytes(word: &[u8]) -> String {
     let plain = |character: char| character.is_alphanumeric() || "/._-+,=@%".contains(character);
-    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    match str::from_utf8(word) {
+        Ok(word) if !word.is_empty() && word.chars().all(plain) => word.into(),
+        Ok(word) if word.chars().all(|character| character == '\\' || is_harmless(character)) => {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+        _ => format!("$'{}'", word.escape_ascii()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_shell_and_harmless() {
+        assert_eq!(quoted("photos/a-b.jpg"), "photos/a-b.jpg");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted(r"it's \"), r"'it'\''s \'");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a\u{1b}[2J'"), r"$'a\x1b[2J\''");
+        assert_eq!(quoted_bytes(b"a\xff"), r"$'a\xff'");
+    }
 }

@@ -4,14 +4,15 @@ use super::Context;
 use crate::client::download::say_left_out;
 use crate::client::exit;
 use crate::client::report::{error_json, name, print_json, say};
-use crate::client::select::{Depth, Selection, trim};
+use crate::client::select::{Depth, Selection, not_found, trim};
+use crate::client::session::Session;
 use crate::client::terminal::quantity::size;
 use crate::error::{Error, Result};
 use crate::escape::harmless;
-use crate::wire::{Entry, EntryKind, List, RawBytes};
+use crate::wire::{Entry, EntryKind, ErrorCode, List, RawBytes};
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufWriter, Write, stdout};
 use std::os::unix::ffi::OsStrExt;
 
@@ -36,27 +37,23 @@ pub(super) fn run(context: &Context, words: &[OsString], format: Format, scope: 
     let root = [OsString::from("/")];
     let words = if words.is_empty() { &root } else { words };
     let mut out = BufWriter::new(stdout().lock());
-    if scope.unsorted {
-        for word in words {
-            let path = RawBytes(trim(word.as_bytes()).to_vec());
-            let request = List { path, recursive: scope.recursive, limit: None };
-            let listed = session.list(request, &mut |folder, entry| {
-                print(&mut out, folder.join(&entry.name)?.as_bytes(), &entry, format)
-            })?;
-            say_left_out(listed.skipped, listed.unreadable);
-        }
-        return flush(&mut out).map(|()| exit::OK);
-    }
     let depth = if scope.recursive { Depth::Tree } else { Depth::Folder };
     let (mut selection, mut code) = (Selection::default(), exit::OK);
     for word in words {
-        match selection.add(&mut session, word.as_bytes(), depth) {
+        let listed = if scope.unsorted {
+            print_at_once(&mut session, word, &mut selection, scope, format, &mut out)
+        } else {
+            context.persist(&mut session, |session| selection.add(session, word.as_bytes(), depth))
+        };
+        match listed {
             Err(error @ Error::Refused { .. }) if !error.code().ends_session() => {
                 code = exit::code(&error);
+                flush(&mut out)?;
+                let word = harmless(word.as_bytes());
                 if format.json {
-                    print_json(&error_json(Some(&word.to_string_lossy()), &error));
+                    print_json(&error_json(Some(&word), &error));
                 }
-                say(&format!("list: {error}"));
+                say(&format!("list {word}: {error}"));
             }
             result => result?,
         }
@@ -70,6 +67,28 @@ pub(super) fn run(context: &Context, words: &[OsString], format: Format, scope: 
         say_left_out(selection.skipped, selection.unreadable);
     }
     Ok(code)
+}
+
+/// Prints entries as the server sends them; only what was left out goes into the selection.
+fn print_at_once(
+    session: &mut Session,
+    word: &OsStr,
+    selection: &mut Selection,
+    scope: Scope,
+    format: Format,
+    out: &mut impl Write,
+) -> Result<()> {
+    let path = RawBytes(trim(word.as_bytes()).to_vec());
+    let request = List { path, recursive: scope.recursive, limit: None };
+    let listed =
+        session.list(request, &mut |folder, entry| print(out, folder.join(&entry.name)?.as_bytes(), &entry, format));
+    let listed = listed.map_err(|error| match error.code() {
+        ErrorCode::NotFound => not_found(session),
+        _ => error,
+    })?;
+    selection.skipped += listed.skipped;
+    selection.unreadable += listed.unreadable;
+    Ok(())
 }
 
 fn print(out: &mut impl Write, path: &[u8], entry: &Entry, format: Format) -> Result<()> {

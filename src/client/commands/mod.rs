@@ -7,8 +7,9 @@ pub(super) mod put;
 
 use super::arguments::{Arguments, Command, Settings};
 use super::cancel::{Cancel, INTERRUPTED};
-use super::download::{Link, Options};
+use super::options::{Link, Options};
 use super::report::{Report, Style, error_json, print_json, say};
+use super::retry::Backoff;
 use super::session::{Session, Target};
 use super::terminal::Terminal;
 use super::terminal::progress::{Display, Progress};
@@ -61,6 +62,33 @@ impl Context {
     pub(super) fn open(&self) -> Result<Session> {
         let link = self.link();
         Session::open(&link.target, link.silence, &link.cancel)
+    }
+
+    /// Does what can be done twice; if the connection breaks, again on a new one, after a rest.
+    pub(super) fn persist<T>(
+        &self,
+        session: &mut Session,
+        mut work: impl FnMut(&mut Session) -> Result<T>,
+    ) -> Result<T> {
+        let (link, mut backoff) = (self.link(), Backoff::default());
+        let mut result = work(session);
+        loop {
+            let error = match result {
+                Err(error) if error.is_worth_a_retry() => error,
+                result => return result,
+            };
+            let Some(rest) = backoff.next(link.retries) else { return Err(error) };
+            if !self.settings.quiet && !self.cancel.is_cancelled() {
+                say(&format!("{error}; trying {} again in {:.1} s", link.target, rest.as_secs_f64()));
+            }
+            if !self.cancel.rest(rest) {
+                return Err(error);
+            }
+            result = self.open().and_then(|fresh| {
+                *session = fresh;
+                work(session)
+            });
+        }
     }
 
     pub(super) fn target(&self) -> Target {

@@ -1,24 +1,26 @@
 //! `client put`.
 
 use super::Context;
+use crate::client::exchange::stream;
 use crate::client::exit;
-use crate::client::report::{FileReport, Report, Status, print_line, say};
+use crate::client::report::{FileReport, Report, Status, say};
+use crate::client::select::check_count;
 use crate::client::session::Session;
 use crate::client::terminal::progress::Outcome;
 use crate::client::terminal::quantity::{counted, size};
-use crate::client::upload::{FolderJob, Job, There, make_folders, stream, upload};
+use crate::client::upload::{FolderJob, Job, There, make_folders, outcome, status, upload};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::root::nanoseconds;
-use crate::wire::{Entry, ErrorCode, List, RawBytes, RemoteFolder, RemotePath};
-use std::collections::HashMap;
+use crate::wire::{Entry, EntryKind, ErrorCode, List, PathError, RawBytes, RemoteFolder, RemotePath};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::stdin;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 /// What is to be sent.
 #[derive(Debug, Default)]
@@ -30,15 +32,22 @@ struct Plan {
 
 /// Uploads files and folders into a folder of the server.
 pub(in crate::client) fn run(context: &Context, paths: &[PathBuf], to: &OsStr, name: Option<&OsStr>) -> Result<u8> {
-    let to = RemoteFolder::parse(crate::client::select::trim(to.as_bytes()))?;
-    if name.is_some() && paths.len() > 1 {
-        return Ok(usage("--name goes with one file or folder"));
-    }
+    let named = |error: PathError, word: &OsStr| {
+        Error::refused(ErrorCode::BadPath, format!("{}: {error}", harmless(word.as_bytes())))
+    };
+    let to = RemoteFolder::parse(crate::client::select::trim(to.as_bytes())).map_err(|error| named(error, to))?;
+    name.map_or(Ok(()), |name| to.join(name.as_bytes()).map(|_| ()).map_err(|error| named(error, name)))?;
     let is_input = |path: &PathBuf| path.as_os_str() == "-";
     if paths.iter().any(is_input) && (paths.len() > 1 || name.is_none()) {
         return Ok(usage("standard input (-) goes alone, with --name"));
     }
+    if name.is_some() && paths.len() > 1 {
+        return Ok(usage("--name goes with one file or folder"));
+    }
     let mut session = context.open()?;
+    if session.welcome().read_only {
+        return Err(Error::refused(ErrorCode::ReadOnly, format!("{} takes no uploads", session.name())));
+    }
     let report = context.report();
     if let (true, Some(name)) = (is_input(&paths[0]), name) {
         send_input(context, &mut session, &to.join(name.as_bytes())?, &report)?;
@@ -50,18 +59,25 @@ pub(in crate::client) fn run(context: &Context, paths: &[PathBuf], to: &OsStr, n
     for path in paths {
         let target = target(path, &to, name).and_then(|target| add(&mut plan, path, &target, &report).map(|()| target));
         match target {
-            Ok(target) => compare(&mut plan, &mut session, &target)?,
+            Ok(target) => context.persist(&mut session, |session| compare(&mut plan, session, &target))?,
             Err(error) => report.problem(&harmless(path.as_os_str().as_bytes()), &error),
         }
     }
+    if plan.files.is_empty() && plan.folders.is_empty() && report.came_to_nothing("put") {
+        return Ok(report.exit_code());
+    }
+    if let Some(limit) = session.welcome().max_file_size {
+        leave_out_too_large(&mut plan, limit, &report);
+    }
     report.left_out(plan.left_out);
     if context.settings.dry_run {
-        dry_run(&plan);
+        dry_run(&plan, &report);
     } else {
-        send(context, plan, session, &report)?;
+        send(context, plan, session, &report);
     }
-    let words: Vec<_> = paths.iter().map(|path| super::get::quoted(&path.to_string_lossy())).collect();
-    report.summary(&context.terminal, &format!("client put {}", words.join(" ")), None);
+    if (!context.settings.dry_run || report.exit_code() != exit::OK) && !report.came_to_nothing("put") {
+        report.summary(&context.terminal, &super::get::again(), None);
+    }
     Ok(report.exit_code())
 }
 
@@ -70,18 +86,23 @@ fn usage(message: &str) -> u8 {
     exit::USAGE
 }
 
-fn send(context: &Context, plan: Plan, session: Session, report: &Report) -> Result<()> {
+fn send(context: &Context, plan: Plan, session: Session, report: &Report) {
     let progress = context.progress();
     let session = upload(plan.files, session, &context.options(), &progress, report);
     progress.finish();
     if plan.folders.is_empty() || context.cancel.is_cancelled() {
         session.into_iter().for_each(Session::close);
-        return Ok(());
+        return;
     }
-    let mut session = session.map_or_else(|| context.open(), Ok)?;
-    make_folders(plan.folders, &mut session, report)?;
-    session.close();
-    Ok(())
+    let made = session.map_or_else(|| context.open(), Ok).and_then(|mut session| {
+        context.persist(&mut session, |session| make_folders(&plan.folders, session, report))?;
+        session.close();
+        Ok(())
+    });
+    if let Err(error) = made {
+        // What became of the files is worth a summary all the same.
+        report.problem(&counted(plan.folders.len() as u64, "folder"), &error);
+    }
 }
 
 fn send_input(context: &Context, session: &mut Session, path: &RemotePath, report: &Report) -> Result<()> {
@@ -90,9 +111,9 @@ fn send_input(context: &Context, session: &mut Session, path: &RemotePath, repor
     let result = stream(session, &mut stdin().lock(), path, &context.options(), &shown);
     let (status, transfer) = match result {
         Ok(stored) => {
-            shown.finish(Outcome::Complete);
-            let renamed = (*stored.path != *path.as_bytes()).then(|| harmless(&stored.path));
-            (Status::Done { renamed }, Some(stored.transfer))
+            let status = status(&stored, path);
+            shown.finish(outcome(&status));
+            (status, Some(stored.transfer))
         }
         Err(error) => {
             shown.finish(Outcome::Failed(error.to_string()));
@@ -125,6 +146,7 @@ fn target(path: &Path, to: &RemoteFolder, name: Option<&OsStr>) -> Result<Remote
 fn add(plan: &mut Plan, path: &Path, target: &RemotePath, report: &Report) -> Result<()> {
     // A link that is named is meant; one that is met on the way is left out.
     let metadata = std::fs::metadata(path).map_err(|error| Error::local("open", path.display(), error))?;
+    target.check_portable()?;
     if metadata.is_file() {
         plan.files.push(job(path.to_owned(), target.clone(), &metadata));
         return Ok(());
@@ -132,46 +154,64 @@ fn add(plan: &mut Plan, path: &Path, target: &RemotePath, report: &Report) -> Re
     if !metadata.is_dir() {
         return Err(Error::refused(ErrorCode::NotAFile, "neither a file nor a folder"));
     }
-    for entry in WalkDir::new(path).sort_by_file_name() {
-        let shown = |path: &Path| harmless(path.as_os_str().as_bytes());
-        let entry = match entry {
-            Ok(entry) => entry,
+    plan.folders.push(FolderJob { path: target.clone(), modified: modified(&metadata) });
+    for entry in WalkDir::new(path).min_depth(1).sort_by_file_name() {
+        match entry {
+            Ok(entry) => add_entry(plan, path, target, &entry)
+                .unwrap_or_else(|error| report.problem(&shown(entry.path()), &error)),
             Err(error) => {
-                let failed = error.path().map_or_else(|| shown(path), shown);
+                let failed = shown(error.path().unwrap_or(path));
                 report.problem(&failed, &Error::local("read", &failed, std::io::Error::from(error)));
-                continue;
             }
-        };
-        let below = entry.path().strip_prefix(path).unwrap_or(entry.path()).as_os_str().as_bytes();
-        let remote = if below.is_empty() { Ok(target.clone()) } else { RemoteFolder::from(target.clone()).join(below) };
-        let kind = entry.file_type();
-        if !kind.is_file() && !kind.is_dir() && !below.is_empty() {
-            plan.left_out += 1;
-            continue;
-        }
-        let checked = remote.map_err(Error::from).and_then(|remote| {
-            remote.check_portable()?;
-            let metadata = entry
-                .metadata()
-                .map_err(|error| Error::local("stat", shown(entry.path()), std::io::Error::from(error)))?;
-            Ok((remote, metadata))
-        });
-        match checked {
-            Ok((remote, metadata)) if metadata.is_file() => plan.files.push(job(entry.into_path(), remote, &metadata)),
-            Ok((path, _)) if below.is_empty() => plan.folders.push(FolderJob { path, modified: modified(&metadata) }),
-            Ok((path, metadata)) => plan.folders.push(FolderJob { path, modified: modified(&metadata) }),
-            Err(error) => report.problem(&shown(entry.path()), &error),
         }
     }
     Ok(())
 }
 
+/// Adds what was met below `path`, which becomes `target`.
+fn add_entry(plan: &mut Plan, path: &Path, target: &RemotePath, entry: &DirEntry) -> Result<()> {
+    let kind = entry.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        plan.left_out += 1;
+        return Ok(());
+    }
+    let below = entry.path().strip_prefix(path).unwrap_or(entry.path());
+    let remote = RemoteFolder::from(target.clone()).join(below.as_os_str().as_bytes())?;
+    remote.check_portable()?;
+    let metadata =
+        entry.metadata().map_err(|error| Error::local("stat", shown(entry.path()), std::io::Error::from(error)))?;
+    if metadata.is_file() {
+        plan.files.push(job(entry.path().to_owned(), remote, &metadata));
+    } else {
+        plan.folders.push(FolderJob { path: remote, modified: modified(&metadata) });
+    }
+    Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    harmless(path.as_os_str().as_bytes())
+}
+
 fn job(local: PathBuf, path: RemotePath, metadata: &Metadata) -> Job {
-    Job { local, path, size: metadata.len(), modified: modified(metadata), there: There::Nothing }
+    Job { local, path, size: metadata.len(), modified: modified(metadata), there: There::Nothing, held: 0 }
 }
 
 fn modified(metadata: &Metadata) -> i64 {
     nanoseconds(metadata.mtime(), metadata.mtime_nsec())
+}
+
+/// What the server would refuse is not even sent.
+fn leave_out_too_large(plan: &mut Plan, limit: u64, report: &Report) {
+    plan.files.retain(|job| {
+        let is_too_large = job.size > limit;
+        if is_too_large {
+            let why = format!("{} is more than the server takes: at most {}", size(job.size), size(limit));
+            let status = Status::Failed { error: Error::refused(ErrorCode::TooLarge, why), partial: 0 };
+            let (path, size) = (job.path.as_bytes().to_vec(), job.size);
+            report.file(&FileReport { path, size, moved: 0, resumed: 0, transfer: None, status });
+        }
+        !is_too_large
+    });
 }
 
 /// Looks what the server has already at and below a path, so that a second run moves nothing.
@@ -180,7 +220,7 @@ fn compare(plan: &mut Plan, session: &mut Session, target: &RemotePath) -> Resul
     let request = List { path: RawBytes(target.as_bytes().to_vec()), recursive: true, limit: None };
     let listed = session.list(request, &mut |folder, entry| {
         there.insert(folder.join(&entry.name)?, entry);
-        Ok(())
+        check_count(there.len())
     });
     match listed {
         Err(Error::Refused { code: ErrorCode::NotFound | ErrorCode::NotAFile, .. }) => return Ok(()),
@@ -188,20 +228,27 @@ fn compare(plan: &mut Plan, session: &mut Session, target: &RemotePath) -> Resul
     };
     for job in &mut plan.files {
         job.there = match there.get(&job.path) {
-            Some(entry) if entry.size != job.size => There::Nothing,
-            Some(entry) if entry.modified == job.modified => There::Same,
-            Some(_) => There::SameSize,
+            Some(entry) if (entry.size, entry.modified) == (job.size, job.modified) => There::Same,
+            Some(_) => There::Taken,
             None => job.there,
         };
     }
+    let is_there = |folder: &FolderJob| {
+        there
+            .get(&folder.path)
+            .is_some_and(|entry| entry.kind == EntryKind::Folder && entry.modified == folder.modified)
+    };
+    // What goes into a folder changes its time again; only one with nothing to come can be left out.
+    let to_come = plan.files.iter().filter(|job| job.there != There::Same).map(|job| job.path.parent());
+    let to_make = plan.folders.iter().filter(|folder| !is_there(folder)).map(|folder| folder.path.parent());
+    let changing: HashSet<RemoteFolder> = to_come.chain(to_make).collect();
+    plan.folders.retain(|folder| !is_there(folder) || changing.contains(&RemoteFolder::from(folder.path.clone())));
     Ok(())
 }
 
-fn dry_run(plan: &Plan) {
+fn dry_run(plan: &Plan, report: &Report) {
     let new: Vec<_> = plan.files.iter().filter(|job| job.there != There::Same).collect();
-    for job in &new {
-        print_line(&format!("{:>10}  {}", size(job.size), job.path));
-    }
+    new.iter().for_each(|job| report.planned(&job.path, job.size));
     let bytes = new.iter().map(|job| job.size).sum();
     say(&format!("{}, {} would be uploaded (dry run)", counted(new.len() as u64, "file"), size(bytes)));
 }

@@ -1,0 +1,38 @@
+//! How the server is reached and files are moved: what downloads and uploads share.
+
+use super::cancel::Cancel;
+use super::session::Target;
+use crate::wire::OnConflict;
+use std::time::Duration;
+
+/// How files are spread over connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strategy {
+    /// Several connections, each for many files.
+    Auto,
+    /// One connection, requests pipelined.
+    Serial,
+    /// One connection a file.
+    Parallel,
+}
+
+/// How the server is reached, and how patiently.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) target: Target,
+    pub(super) silence: Duration,
+    pub(super) retries: u32,
+    pub(super) cancel: Cancel,
+}
+
+/// How files are moved.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) link: Link,
+    pub(super) strategy: Strategy,
+    /// Connections at a time.
+    pub(super) jobs: usize,
+    pub(super) on_conflict: OnConflict,
+    /// Whether partial files of earlier attempts are used.
+    pub(super) resume: bool,
+}

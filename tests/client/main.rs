@@ -1,0 +1,29 @@
+//! The real `client` against the real `server`, and against servers that lie.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "Clippy's exception for tests does not reach the functions that they share"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod broken;
+mod commands;
+mod conflicts;
+mod fake;
+mod getting;
+mod hostile;
+mod interrupted;
+mod large;
+mod listing;
+mod many;
+mod proxy;
+mod putting;
+mod refusals;
+mod regression;
+mod scene;
+mod strategies;
+mod trees;

@@ -1,0 +1,120 @@
+//! The power is cut under uploaders: an ext4 image is shut down by its ioctl, taken up again, and compared with the ledger.
+
+use crate::common::{Random, RawClient, Server, Strace, digest_of, put_file, scaled, upload_id};
+use crate::ledger::{Ledger, stamped};
+use crate::mount::{self, Image};
+use hostdir::wire::{Put, StoredOutcome};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const SIZE: u64 = 96 << 20;
+
+/// Uploads until the power is cut: small files alone and in groups, some larger ones, into old and new folders.
+fn upload(
+    client: &mut RawClient,
+    uploader: u64,
+    random: &mut Random,
+    ledger: &Ledger,
+    count: &AtomicU64,
+) -> io::Result<()> {
+    for number in 0_u64.. {
+        let group = if random.below(3) == 0 { 12 } else { 1 };
+        let seeds: Vec<u64> = (0..group).map(|it| uploader << 40 | number << 8 | it).collect();
+        let contents: Vec<Vec<u8>> = seeds
+            .iter()
+            .map(|seed| {
+                let size = if group == 1 && random.below(4) == 0 {
+                    200_000 + random.below(1_500_000)
+                } else {
+                    random.below(8_000)
+                };
+                stamped(*seed, size as usize)
+            })
+            .collect();
+        for (seed, bytes) in seeds.iter().zip(&contents) {
+            client.send_put(put_file(format!("{uploader}/{}/{seed}", number % 5), bytes.len()), bytes)?;
+        }
+        for seed in seeds {
+            match client.stored()? {
+                Ok(stored) => ledger.acknowledged(&stored.path, seed),
+                // The disk is gone under it.
+                Err(_) => return Ok(()),
+            }
+            count.fetch_add(1, Ordering::Release);
+        }
+    }
+    Ok(())
+}
+
+fn cut_again_and_again(flag: u32) {
+    let cuts = scaled(6, 500);
+    let mut random = Random::announced(&format!("power cuts with flag {flag}"));
+    let mut image = Image::new(SIZE, None);
+    let ledger = Ledger::default();
+    let mut sum = 0;
+    for cut in 0..cuts {
+        if cut % 5 == 0 {
+            image.clear();
+            ledger.forget();
+        }
+        let server = Server::start(image.point(), &[]);
+        let count = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for uploader in 0..3 {
+                let mut client = server.client();
+                let mut random = Random::new(random.next());
+                let (ledger, count) = (&ledger, &count);
+                scope.spawn(move || upload(&mut client, cut << 8 | uploader, &mut random, ledger, count));
+            }
+            let enough = 1 + random.below(40);
+            crate::common::eventually("uploads are acknowledged", || count.load(Ordering::Acquire) >= enough);
+            image.cut(flag);
+            server.kill();
+        });
+        image.remount();
+        ledger.check(image.point(), &format!("after cut {cut} with flag {flag}"));
+        sum += count.into_inner();
+    }
+    eprintln!("{cuts} power cuts with flag {flag}, {sum} acknowledged uploads, none lost or wrong");
+}
+
+#[test]
+fn a_power_cut_loses_no_acknowledged_name() {
+    if mount::is_possible("power cuts with flag 2") {
+        cut_again_and_again(2);
+    }
+}
+
+#[test]
+fn a_power_cut_shows_no_file_without_its_content() {
+    if mount::is_possible("power cuts with flag 1") {
+        cut_again_and_again(1);
+    }
+}
+
+/// A sender whose STORED was lost takes `identical` for it; so it must be as good.
+#[test]
+fn what_is_called_identical_after_a_kill_survives_a_power_cut() {
+    if !mount::is_possible("identical after a kill") || !Strace::is_possible() {
+        return;
+    }
+    let mut image = Image::new(SIZE, None);
+    let bytes = stamped(1, 5000);
+    let put = Put { digest: Some(digest_of(&bytes)), upload: Some(upload_id(1)), ..put_file("f", bytes.len()) };
+    let mut server = Server::start(image.point(), &[]);
+    let mut client = server.client();
+    // Killed when the folder is to be flushed: the file has its name already, but only in memory.
+    let strace = Strace::attach_thread(server.thread("session"), &["fsync:signal=SIGKILL:when=1".into()]);
+    assert!(client.put_as(put.clone(), &bytes).is_err());
+    server.wait();
+    drop(strace);
+    drop(server);
+    assert!(image.point().join("f").exists());
+    let server = Server::start(image.point(), &[]);
+    let stored = server.client().put_asking(put, &bytes).unwrap().unwrap();
+    assert_eq!(stored.outcome, StoredOutcome::Identical);
+    image.cut(2);
+    server.kill();
+    image.remount();
+    assert_eq!(std::fs::read(image.point().join("f")).unwrap(), bytes);
+}

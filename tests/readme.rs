@@ -1,0 +1,157 @@
+//! The README against the programs: every flag that their `--help` names stands in its tables, with the same short form,
+//! value, environment variable and default; and nothing stands there that the programs do not have.
+// Clippy's exception for tests does not reach the functions that they share.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+const README: &str = include_str!("../README.md");
+
+/// A flag as `--help` describes it, or as a row of a table does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Flag {
+    /// `-i`, `--ip` and `IP`, those that it has.
+    forms: Vec<String>,
+    environment: String,
+    default: String,
+}
+
+/// The programs, each with its commands that have flags of their own.
+fn programs() -> [(&'static str, &'static str, &'static [&'static str]); 2] {
+    [
+        ("server", env!("CARGO_BIN_EXE_server"), &[]),
+        ("client", env!("CARGO_BIN_EXE_client"), &["list", "get", "put", "ping", "completions", "man"]),
+    ]
+}
+
+fn help(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).arg("--help").env_clear().output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?} --help");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The flags of a help text: each begins with its forms on a line of their own, and what is said of it is indented deeper.
+fn flags_of_help(help: &str) -> Vec<Flag> {
+    let (_, options) = help.split_once("\nOptions:\n").expect("the help has options");
+    let mut flags: Vec<(String, String)> = Vec::new();
+    for line in options.lines() {
+        let text = line.trim();
+        let indent = line.len() - line.trim_start().len();
+        if indent < 8 && text.starts_with('-') {
+            flags.push((text.to_owned(), String::new()));
+        } else if let Some((_, said)) = flags.last_mut() {
+            said.push_str(text);
+            said.push(' ');
+        }
+    }
+    let bracketed = |said: &str, name: &str| {
+        let (_, rest) = said.rsplit_once(&format!("[{name}: "))?;
+        rest.split(']').next().map(|text| text.trim_end_matches('=').to_owned())
+    };
+    flags
+        .iter()
+        .map(|(head, said)| Flag {
+            forms: head.split([' ', ',']).filter(|form| !form.is_empty()).map(bare).collect(),
+            environment: bracketed(said, "env").unwrap_or_default(),
+            default: bracketed(said, "default").unwrap_or_default(),
+        })
+        .collect()
+}
+
+/// `IP` of `<IP>`.
+fn bare(form: &str) -> String {
+    form.trim_matches(['<', '>']).to_owned()
+}
+
+/// The flags in the table below the heading of a program or command; none if there is no such heading.
+fn flags_of_readme(heading: &str) -> Vec<Flag> {
+    let Some((_, section)) = README.split_once(&format!("\n### `{heading}`\n")) else { return Vec::new() };
+    let section = section.split("\n#").next().unwrap_or(section);
+    let rows = section.lines().filter(|line| line.starts_with("| `-"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let ["", forms, _, environment, default, ""] = cells[..] else { panic!("{row} has not four cells") };
+        Flag {
+            forms: forms.split(['`', ' ', ',']).filter(|form| !form.is_empty()).map(str::to_owned).collect(),
+            environment: environment.trim_matches('`').to_owned(),
+            default: default.to_owned(),
+        }
+    })
+    .collect()
+}
+
+/// By their names, which no two of a program share.
+fn by_forms(flags: Vec<Flag>) -> BTreeMap<Vec<String>, Flag> {
+    let mut found = BTreeMap::new();
+    for flag in flags {
+        let twice = found.insert(flag.forms.clone(), flag);
+        assert_eq!(twice, None, "a flag stands there twice");
+    }
+    found
+}
+
+fn compare(heading: &str, flags: Vec<Flag>) -> usize {
+    let (real, told) = (by_forms(flags), by_forms(flags_of_readme(heading)));
+    for (forms, flag) in &real {
+        let told = told.get(forms).unwrap_or_else(|| panic!("the README does not have {forms:?} of {heading}"));
+        assert_eq!(told.environment, flag.environment, "the environment variable of {forms:?} of {heading}");
+        if !flag.default.is_empty() {
+            assert_eq!(told.default, flag.default, "the default of {forms:?} of {heading}");
+        }
+    }
+    for forms in told.keys() {
+        assert!(real.contains_key(forms), "the README has {forms:?} of {heading}, which does not exist");
+    }
+    real.len()
+}
+
+#[test]
+fn the_readme_has_every_flag_and_no_other() {
+    let mut compared = 0;
+    for (name, program, commands) in programs() {
+        let shared = flags_of_help(&help(program, &[]));
+        compared += compare(name, shared.clone());
+        for command in commands {
+            let own = flags_of_help(&help(program, &[command])).into_iter().filter(|flag| !shared.contains(flag));
+            // Every command has a -h of its own, with other words.
+            let own = own.filter(|flag| !flag.forms.contains(&"--help".to_owned()));
+            compared += compare(&format!("{name} {command}"), own.collect());
+        }
+    }
+    assert!(compared > 30, "only {compared} flags were found");
+}
+
+#[test]
+fn the_readme_has_every_command() {
+    let help = help(env!("CARGO_BIN_EXE_client"), &[]);
+    let (_, commands) = help.split_once("\nCommands:\n").unwrap();
+    let names = commands.lines().map_while(|line| line.trim().split(' ').next().filter(|name| !name.is_empty()));
+    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+    assert!(names.len() > 4, "{names:?}");
+    for name in names {
+        assert!(README.contains(&format!("| `client {name}")), "the README does not have the command {name}");
+    }
+}
+
+#[test]
+fn the_readme_has_every_exit_code_with_its_meaning() {
+    for (name, program, _) in programs() {
+        let help = help(program, &[]).replace('\n', " ");
+        let (_, codes) = help.split_once("Exit codes: ").unwrap();
+        let codes = codes.split('.').next().unwrap();
+        let column = if name == "client" { 1 } else { 2 };
+        for code in codes.split("; ") {
+            let (number, meaning) = code.trim().split_once(' ').unwrap();
+            let row = README.lines().find(|line| line.starts_with(&format!("| {number} |")));
+            let cells: Vec<&str> =
+                row.unwrap_or_else(|| panic!("no row for {number}")).trim_matches('|').split('|').collect();
+            let plain = |text: &str| text.replace(['(', ')', ':', ',', ' '], "");
+            assert!(
+                plain(cells[column]).contains(&plain(meaning)),
+                "{name}: {number} {meaning}, not {}",
+                cells[column]
+            );
+        }
+    }
+}

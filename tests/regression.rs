@@ -1,0 +1,161 @@
+//! Defects that were found and fixed, each with its cause.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "also in the helpers of tests")]
+
+mod common;
+
+use common::{Frame, Log, Server, Strace, content, digest_of, eventually, put_file, upload_id, whole};
+use hostdir::wire::{Begin, ErrorCode, Put, Reply, Request, StoredOutcome};
+use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+fn served(arguments: &[&str]) -> (TempDir, Server) {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), arguments);
+    (dir, server)
+}
+
+/// Cause: whatever ended a session was sent as an ERROR frame, also to a peer that had not shown the preamble.
+#[test]
+fn another_protocol_got_an_error_frame() {
+    let (_dir, server) = served(&[]);
+    let mut client = server.connection();
+    client.raw(b"EHLO example.org\r\n").unwrap();
+    let mut answer = Vec::new();
+    client.stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"");
+}
+
+/// Cause: the limit in the message was what was left of the deadline when the last read began.
+#[test]
+fn a_timeout_named_what_was_left_instead_of_the_limit() {
+    let (_dir, server) = served(&["--idle-timeout", "1", "--stall-timeout", "2"]);
+    assert_eq!(server.client().refused(ErrorCode::Timeout), "next frame: not in 1 s");
+    let mut client = server.client();
+    client.send(Request::Put(put_file("f", 10))).unwrap();
+    assert_eq!(client.refused(ErrorCode::Timeout), "next frame: not in 2 s");
+}
+
+/// Cause: refusals waited in a queue of 256 for a thread that tried every socket it held for each of them; beyond the
+/// queue, newcomers were closed without a word.
+#[test]
+fn newcomers_in_a_storm_were_closed_without_hearing_busy() {
+    let (_dir, server) = served(&["--max-connections", "1"]);
+    let _only = server.client();
+    for _ in 0..4 {
+        let storm: Vec<_> = (0..1500).map(|_| server.connection()).collect();
+        for mut newcomer in storm {
+            newcomer.read_preamble().unwrap();
+            newcomer.refused(ErrorCode::Busy);
+        }
+    }
+}
+
+/// Cause: the claim to an upload's identity ended with its last byte, before the file was flushed and named. A sender that
+/// came back meanwhile was given the same partial file, and truncated it under its new name.
+#[test]
+fn an_upload_could_be_changed_after_it_was_stored_by_its_sender_coming_back() {
+    if !Strace::is_possible() {
+        return eprintln!("SKIPPED: strace cannot attach here");
+    }
+    let (dir, server) = served(&[]);
+    let bytes = content(1, 100_000);
+    let put = Put { upload: Some(upload_id(1)), digest: Some(digest_of(&bytes)), ..put_file("f", bytes.len()) };
+    let mut lost = server.client();
+    lost.ask(put.clone()).unwrap().unwrap();
+    let strace = Strace::attach(server.pid(), &["fsync:delay_enter=1500000".into()]);
+    lost.upload_from(0, &bytes).unwrap();
+    eventually("all bytes are there", || {
+        let partial = dir.path().join(".hostdir/partial").join(upload_id(1).to_string());
+        partial.metadata().is_ok_and(|it| it.len() == bytes.len() as u64)
+    });
+    let mut back = server.client();
+    match back.ask(put).unwrap() {
+        Err(answer) => assert_eq!(answer.unwrap().outcome, StoredOutcome::Identical),
+        Ok(_) => {
+            back.send(Request::Begin(Begin { offset: 0 })).unwrap();
+            eventually("it is named", || dir.path().join("f").exists());
+        }
+    }
+    drop(strace);
+    assert!(fs::read(dir.path().join("f")).unwrap() == bytes);
+}
+
+/// Cause: WAIT was sent while files were hashed, but not while they were flushed, which takes as long on a slow disk; a
+/// client gives up after 60 s of silence.
+#[test]
+fn nothing_was_said_while_a_slow_disk_flushed() {
+    if !Strace::is_possible() {
+        return eprintln!("SKIPPED: strace cannot attach here");
+    }
+    let (_dir, server) = served(&[]);
+    let mut client = server.client();
+    let _strace = Strace::attach(server.pid(), &["fsync:delay_enter=5300000:when=1".into()]);
+    client.put("f", b"x").unwrap().unwrap();
+    assert!(client.waits >= 1);
+}
+
+/// Cause: a session of a stopping server ended right after the last byte of its download, so the receipt was not read and
+/// the log said `incomplete`.
+#[test]
+fn the_receipt_of_the_last_download_was_not_read() {
+    let (dir, mut server) = served(&[]);
+    fs::File::create(dir.path().join("big")).unwrap().set_len(32 << 20).unwrap();
+    let mut client = server.client();
+    client.send(Request::Get(whole("big"))).unwrap();
+    let Frame::Reply(Reply::File(header)) = client.receive().unwrap() else { panic!("no FILE") };
+    server.terminate();
+    server.logged(Log::Events, &["event=stopping"]);
+    let transfer = header.transfer;
+    client.take_bytes(header).unwrap().unwrap();
+    client.receipt(transfer).unwrap();
+    assert_eq!(server.wait(), 0);
+    server.logged(Log::Transfers, &["event=download", "status=ok"]);
+}
+
+/// What `client ping` prints on standard output while nothing listens, with `HOSTDIR_JSON` set to `word`.
+fn ping_with_json(word: &str) -> (Option<i32>, String) {
+    // The port was just given out and given back, so nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
+    client.args(["ping", "--port", &port.to_string()]).env("HOSTDIR_JSON", word);
+    let output = client.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// Switches in the environment took `true` and `false` only, and `1` was a usage error.
+#[test]
+fn a_switch_in_the_environment_takes_the_usual_words() {
+    for on in ["true", "1", "yes", "on"] {
+        let (code, said) = ping_with_json(on);
+        assert_eq!((code, said.starts_with('{')), (Some(4), true), "{on}: {said}");
+    }
+    for off in ["false", "0", "no", "off"] {
+        assert_eq!(ping_with_json(off), (Some(4), String::new()), "{off}");
+    }
+    assert_eq!(ping_with_json("ture").0, Some(2));
+}
+
+/// The line that says why the server does not start was written in pieces, while the console's thread still printed.
+#[test]
+fn why_the_server_does_not_start_is_a_line_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_server"));
+    server.arg("--dir").arg(dir.path().join("new")).arg("--log-dir").arg(dir.path().join("logs"));
+    server.args(["--ip", "127.0.0.1", "--port", &port]);
+    server.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+    let code = server.spawn().unwrap().wait().unwrap().code();
+    drop(server);
+    let said = std::io::read_to_string(reader).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        matches!(lines[..], [dir, logs, why] if dir.starts_with("Made ") && logs.starts_with("Made ") && why.starts_with("server: ")),
+        "{said}"
+    );
+    assert_eq!(code, Some(3));
+}
