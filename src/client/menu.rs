@@ -113,7 +113,7 @@ impl Menu {
         let (session, selection) = self.list_all()?;
         let (name, is_read_only) = (session.name(), session.welcome().read_only);
         session.close();
-        let bytes = selection.files().map(|(_, entry)| entry.size).sum();
+        let bytes = selection.files().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size));
         let files = counted(selection.files().count() as u64, "file");
         let dot = self.context.terminal.charset().separator();
         let read_only = if is_read_only { format!("{dot}read-only") } else { String::new() };
@@ -147,7 +147,7 @@ impl Menu {
             Outcome::Quit => return Ok(Next::Leave(INTERRUPTED)),
         };
         let selection = below(everything, &paths);
-        let bytes = selection.files().map(|(_, entry)| entry.size).sum();
+        let bytes = selection.files().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size));
         let question = format!("Download {}, {}", counted(selection.files().count() as u64, "file"), size(bytes));
         let items = [
             Item::new("in parallel, one connection a file", 'p'),

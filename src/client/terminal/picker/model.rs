@@ -468,7 +468,8 @@ mod tests {
             size: 1,
             modified: None,
         })));
-        let limit = std::time::Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
+        // A guard against a change of order, not a measurement: that is `cargo bench`.
+        let limit = std::time::Duration::from_secs(20);
         let mut slowest = std::time::Duration::ZERO;
         let keys = "img 1 !7 .jpg$".chars().map(Key::Text).chain([Key::MarkVisible, Key::Mark, Key::ClearFilter]);
         for key in keys.chain([Key::MarkVisible, Key::Mark, Key::Open]) {
