@@ -136,11 +136,12 @@ fn tree(host: &Path) {
 #[test]
 fn a_small_file_costs_few_calls_on_both_sides() {
     let Some((server, client)) = calls(tree, &["--serial", "--dir", "in", "get", "tree"]) else { return };
-    // Starting and ending either program takes a few hundred calls.
+    // Starting and ending either program takes a few hundred calls; how often a side waits for the other depends on the
+    // machine, hence the margin.
     let each = |calls: u64| (calls.saturating_sub(400)) as f64 / FILES as f64;
     // Server: 2 to count and list, then open, stat, read, stat, close. Client: look, create, write, time, rename, close.
-    assert!(each(server) <= 9.0, "{} calls of the server for a file", each(server));
-    assert!(each(client) <= 8.0, "{} calls of the client for a file", each(client));
+    assert!(each(server) <= 11.0, "{} calls of the server for a file", each(server));
+    assert!(each(client) <= 9.0, "{} calls of the client for a file", each(client));
 }
 
 #[test]

@@ -34,7 +34,8 @@ pub(super) struct Folder {
     staging: Arc<Staging>,
     /// Partial files that wait to be resumed: the name of each by its prefix, which stands for the path.
     partials: Mutex<HashMap<String, String>>,
-    /// Partial files so far that nobody resumes.
+    /// The process id, and how many partial files there were so far that nobody resumes: their names are made of both.
+    process: u32,
     once: AtomicU64,
     open: OpenFolders,
 }
@@ -73,8 +74,8 @@ impl Folder {
                 partials.insert(prefix.to_owned(), name);
             }
         }
-        let (once, open) = (AtomicU64::new(0), OpenFolders::default());
-        Ok(Self { root, staging, partials: Mutex::new(partials), once, open })
+        let (process, once, open) = (std::process::id(), AtomicU64::new(0), OpenFolders::default());
+        Ok(Self { root, staging, partials: Mutex::new(partials), process, once, open })
     }
 
     /// Bytes that can still be written.
@@ -155,7 +156,7 @@ impl Folder {
     fn begin_once(&self) -> Result<Staged> {
         loop {
             // A client in another container may have the same process id.
-            let name = format!("{ONCE}{}-{}", std::process::id(), self.once.fetch_add(1, Ordering::Relaxed));
+            let name = format!("{ONCE}{}-{}", self.process, self.once.fetch_add(1, Ordering::Relaxed));
             if let Some(staged) = self.staging.create_new(&name)? {
                 return Ok(staged);
             }
