@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Documents whose code references are checked.
-const WITH_REFERENCES: [&str; 3] = ["docs/ARCHITECTURE.md", "docs/DECISIONS.md", "docs/PROTOCOL.md"];
+const WITH_REFERENCES: [&str; 4] = ["docs/ARCHITECTURE.md", "docs/DECISIONS.md", "docs/PROTOCOL.md", "docs/TRUST.md"];
 
 /// Folders at the top that a document may name files of.
 const FOLDERS: [&str; 7] = ["src/", "tests/", "docs/", "fuzz/", "scripts/", "examples/", ".ci/"];
@@ -52,10 +52,13 @@ fn reference(code: &str) -> Option<Vec<&str>> {
     (is_path && !["std", "core", "log", "rustix"].contains(&segments[0])).then_some(segments)
 }
 
-/// Why a path into this crate leads nowhere. The longest start of it that is a module is looked up as a file or folder; in
+/// Why a path into this crate, or into its tests, leads nowhere. The longest start of it that is a module is looked up as a file or folder; in
 /// what that holds, the rest must be defined, a second name in an `impl` or `trait` of the first.
 fn broken(segments: &[&str]) -> Option<String> {
     let mut folder = top().join("src");
+    if !folder.join(segments[0]).is_dir() && !folder.join(format!("{}.rs", segments[0])).is_file() {
+        folder = top().join("tests");
+    }
     let mut module = None;
     let mut rest = segments;
     while let Some((first, after)) = rest.split_first() {

@@ -54,7 +54,7 @@ struct Arguments {
     read_only: bool,
 
     /// Let uploads replace files where the sender asks for it
-    #[arg(long, conflicts_with = "read_only", env = "HOSTDIR_SERVER_ALLOW_OVERWRITE", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "HOSTDIR_SERVER_ALLOW_OVERWRITE", value_parser = BoolishValueParser::new())]
     allow_overwrite: bool,
 
     /// Do not confine the server to the host directory and the logs (where the kernel can: Landlock)
@@ -105,6 +105,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Drained, Error> {
+    if arguments.read_only && arguments.allow_overwrite {
+        let why = "--read-only and --allow-overwrite exclude each other";
+        return Err(Error::refused(hostdir::wire::ErrorCode::Forbidden, why));
+    }
     let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
     // Before the first thread: the wall is around this thread and those that it starts.
     let confined = confine(arguments);

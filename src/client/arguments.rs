@@ -4,6 +4,7 @@ use super::options::Strategy;
 use super::terminal::ColorChoice;
 use crate::wire::OnConflict;
 use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -52,7 +53,7 @@ pub(super) struct Settings {
     pub(super) serial: bool,
 
     /// One connection a file, --jobs of them at a time
-    #[arg(long, conflicts_with = "serial", env = "HOSTDIR_PARALLEL", value_parser = BoolishValueParser::new(), global = true)]
+    #[arg(long, env = "HOSTDIR_PARALLEL", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) parallel: bool,
 
     /// If a name is taken by other content
@@ -72,7 +73,7 @@ pub(super) struct Settings {
     pub(super) quiet: bool,
 
     /// A line for every file, with the transfer's id in the server's log
-    #[arg(short, long, conflicts_with = "quiet", env = "HOSTDIR_VERBOSE", value_parser = BoolishValueParser::new(), global = true)]
+    #[arg(short, long, env = "HOSTDIR_VERBOSE", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) verbose: bool,
 
     /// Ask nothing
@@ -192,6 +193,9 @@ impl Arguments {
         let matches = Self::command().get_matches();
         let mut arguments = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         arguments.settings.sources = Sources::of(&matches);
+        if let Err(why) = arguments.settings.choose() {
+            Self::command().error(ErrorKind::ArgumentConflict, why).exit();
+        }
         arguments
     }
 }
@@ -229,6 +233,26 @@ impl Sources {
 }
 
 impl Settings {
+    /// Of two switches that exclude each other, the one on the command line wins over the one in the environment.
+    fn choose(&mut self) -> Result<(), &'static str> {
+        let Self { serial, parallel, quiet, verbose, sources, .. } = self;
+        let decide = |one: (&mut bool, &str), other: (&mut bool, &str)| {
+            let is_flag = |name: &str| sources.of_setting(name) == "flag";
+            if !(*one.0 && *other.0) {
+                return Ok(());
+            }
+            match (is_flag(one.1), is_flag(other.1)) {
+                (true, false) => *other.0 = false,
+                (false, true) => *one.0 = false,
+                _ => return Err(()),
+            }
+            Ok(())
+        };
+        decide((serial, "serial"), (parallel, "parallel"))
+            .map_err(|()| "--serial and --parallel exclude each other")?;
+        decide((quiet, "quiet"), (verbose, "verbose")).map_err(|()| "--quiet and --verbose exclude each other")
+    }
+
     pub(super) fn strategy(&self) -> Strategy {
         match (self.serial, self.parallel) {
             (true, _) => Strategy::Serial,

@@ -6,10 +6,10 @@
 use super::terminal::screen;
 use crate::connection::Interrupt;
 use crate::transfer::hash_range;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,11 +46,13 @@ pub struct Registration {
 }
 
 impl Cancel {
-    /// Watches Ctrl-C and SIGTERM from here on.
+    /// Watches Ctrl-C and SIGTERM from here on, and keeps SIGXFSZ from ending the program.
     ///
     /// # Errors
     /// If the signals cannot be caught or the thread cannot be started.
     pub(super) fn watch() -> std::io::Result<Self> {
+        // A file beyond this process's limit is a failed write, not its end.
+        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let cancel = Self::default();
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let watched = cancel.clone();

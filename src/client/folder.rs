@@ -3,6 +3,7 @@
 //! Owns everything that the client writes to disk. Names are [`RemotePath`]s, parsed before they come here; they are
 //! opened beneath the folder without following links, and no file is replaced unless that was asked for.
 
+use super::open_folders::OpenFolders;
 use crate::conflict::{Place, find_place};
 use crate::error::{Error, Result};
 use crate::root::{FileState, OpenFile, Root};
@@ -11,8 +12,9 @@ use crate::transfer::digest_file;
 use crate::wire::{Digest, FileHeader, OnConflict, RemoteFolder, RemotePath, Version};
 use rustix::fs::{AtFlags, FileType, FlockOperation, flock, fstat, statat, unlinkat};
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +22,10 @@ use std::time::Duration;
 const KEEP_PARTIAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Characters of a partial file's name that stand for its path; the version follows.
 const PREFIX: usize = 33;
+/// Up to this size a partial file is not worth resuming, nor the lock that would keep another client from doing so.
+const NOT_RESUMED: u64 = 64 * 1024;
+/// What the names of partial files begin with that nobody resumes.
+const ONCE: &str = "once-";
 
 /// The folder that downloads go into.
 #[derive(Debug)]
@@ -28,6 +34,9 @@ pub(super) struct Folder {
     staging: Arc<Staging>,
     /// Partial files that wait to be resumed: the name of each by its prefix, which stands for the path.
     partials: Mutex<HashMap<String, String>>,
+    /// Partial files so far that nobody resumes.
+    once: AtomicU64,
+    open: OpenFolders,
 }
 
 /// What is known of a file before it is asked for.
@@ -64,7 +73,8 @@ impl Folder {
                 partials.insert(prefix.to_owned(), name);
             }
         }
-        Ok(Self { root, staging, partials: Mutex::new(partials) })
+        let (once, open) = (AtomicU64::new(0), OpenFolders::default());
+        Ok(Self { root, staging, partials: Mutex::new(partials), once, open })
     }
 
     /// Bytes that can still be written.
@@ -74,7 +84,11 @@ impl Folder {
 
     /// Looks at what is there under a file's name.
     pub(super) fn look(&self, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
-        look(&self.root, path, size, modified, policy)
+        let parent = path.parent();
+        match self.open.get(&parent, || self.root.open_folder(&parent)) {
+            Ok(folder) => look_in(&self.root, folder.as_fd(), path, size, modified, policy),
+            Err(_) => Ok(Before::Fetch),
+        }
     }
 
     /// Whether something of another size, or that is no file, has the name.
@@ -113,22 +127,39 @@ impl Folder {
 
     /// Leaves a partial file for a later attempt, of this client or of one to come.
     pub(super) fn leave(&self, path: &RemotePath, mut staged: Staged) {
+        if staged.name().starts_with(ONCE) {
+            return;
+        }
         staged.keep();
         self.partials().insert(partial_prefix(path), staged.name().to_owned());
     }
 
     /// Begins the partial file of what FILE announces.
     pub(super) fn begin(&self, path: &RemotePath, header: &FileHeader) -> Result<Staged> {
+        if header.size <= NOT_RESUMED {
+            return self.begin_once();
+        }
         let name = format!("{}{}", partial_prefix(path), header.version);
         let mut staged = match self.staging.create_new(&name)? {
             Some(staged) => staged,
             // Another client is at the same file: this one cannot be resumed, but it need not be refused.
-            None => self.staging.create(&format!("once-{}-{:x}", std::process::id(), header.transfer.0))?,
+            None => self.begin_once()?,
         };
         flock(staged.file(), FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| Error::local("lock", path, error))?;
         staged.reserve(header.length)?;
         Ok(staged)
+    }
+
+    /// Begins a partial file that nobody resumes.
+    fn begin_once(&self) -> Result<Staged> {
+        loop {
+            // A client in another container may have the same process id.
+            let name = format!("{ONCE}{}-{}", std::process::id(), self.once.fetch_add(1, Ordering::Relaxed));
+            if let Some(staged) = self.staging.create_new(&name)? {
+                return Ok(staged);
+            }
+        }
     }
 
     /// Gives a verified file its name: a free one, or the one that the policy says. The answer is the name.
@@ -164,20 +195,34 @@ impl Folder {
         self.partials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn folder(&self, folder: &RemoteFolder) -> Result<OwnedFd> {
-        self.root.make_folders(folder).map(|made| made.folder)
+    /// A folder, made if it is missing.
+    fn folder(&self, folder: &RemoteFolder) -> Result<Arc<OwnedFd>> {
+        self.open.get(folder, || self.root.make_folders(folder).map(|made| made.folder))
     }
 }
 
 /// Looks at what is there under a file's name, and changes nothing.
 pub(super) fn look(root: &Root, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
-    let Ok(folder) = root.open_folder(&path.parent()) else { return Ok(Before::Fetch) };
+    match root.open_folder(&path.parent()) {
+        Ok(folder) => look_in(root, folder.as_fd(), path, size, modified, policy),
+        Err(_) => Ok(Before::Fetch),
+    }
+}
+
+fn look_in(
+    root: &Root,
+    folder: BorrowedFd<'_>,
+    path: &RemotePath,
+    size: u64,
+    modified: i64,
+    policy: OnConflict,
+) -> Result<Before> {
     let mut only_time_differs = false;
     let mut is_same = |found: &OpenFile| {
         only_time_differs |= found.state.modified != modified;
         Ok(found.state.modified == modified)
     };
-    let place = find_place(root, folder.as_fd(), path, Some(size), policy, &mut is_same);
+    let place = find_place(root, folder, path, Some(size), policy, &mut is_same);
     Ok(match place {
         Ok(Place::Identical(path)) => Before::There(path),
         _ if only_time_differs => Before::Compare,
@@ -259,7 +304,7 @@ mod tests {
     fn a_partial_file_is_found_again_with_its_version() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
-        let mut staged = folder.begin(&path("a/b"), &header(b"\x01\xff", 9)).unwrap();
+        let mut staged = folder.begin(&path("a/b"), &header(b"\x01\xff", NOT_RESUMED + 1)).unwrap();
         staged.write(b"abc").unwrap();
         let other = Folder::open(dir.path()).unwrap();
         assert!(other.partial(&path("a/b")).unwrap().is_none(), "another client is writing to it");
@@ -267,6 +312,19 @@ mod tests {
         let partial = folder.partial(&path("a/b")).unwrap().unwrap();
         assert_eq!((partial.staged.length(), partial.version.as_bytes()), (3, &b"\x01\xff"[..]));
         assert!(folder.partial(&path("a")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_small_file_that_breaks_off_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let first = folder.begin(&path("a"), &header(b"\x01", 9)).unwrap();
+        let second = folder.begin(&path("a"), &header(b"\x01", 9)).unwrap();
+        assert_ne!(first.name(), second.name());
+        folder.leave(&path("a"), first);
+        drop(second);
+        assert!(folder.partial(&path("a")).unwrap().is_none());
+        assert!(folder.staging.leftovers().unwrap().is_empty());
     }
 
     #[test]

@@ -7,10 +7,11 @@
 //! |---|---|
 //! | `session` | one connection: dialling, greeting, requests and their answers |
 //! | `cancel` | Ctrl-C |
-//! | `folder` | the download folder: what is there, partial files, places |
+//! | `folder`, `open_folders` | the download folder: what is there, partial files, places |
 //! | `select` | from words on the command line to files on the server |
 //! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
 //! | `download`, `upload` | many files over one or several connections |
+//! | `exchange` | one upload that is asked about, resumed or streamed |
 //! | `report` | what became of each file, for people and for programs |
 //! | `commands` | one file a command |
 //! | `menu` | the same for people |
@@ -20,10 +21,12 @@ pub mod arguments;
 pub mod cancel;
 mod commands;
 mod download;
+mod exchange;
 mod exit;
 mod folder;
 mod line;
 mod menu;
+mod open_folders;
 mod options;
 mod report;
 mod retry;

@@ -106,7 +106,12 @@ impl Report {
             }
             Status::Identical => totals.identical += 1,
             Status::Skipped => totals.skipped += 1,
-            Status::Interrupted { .. } => totals.interrupted += 1,
+            Status::Interrupted { partial } => {
+                totals.interrupted += 1;
+                if *partial > 0 {
+                    totals.failures.push((harmless(&file.path), format!("stopped; {} kept", size(*partial))));
+                }
+            }
             Status::Failed { error, partial } => {
                 totals.failed += 1;
                 totals.worst(exit::code(error));

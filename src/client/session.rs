@@ -84,6 +84,9 @@ impl Session {
         connection.flush()?;
         connection.read_preamble().map_err(|error| match error {
             Error::Violation(_) => Violation::Contradiction("it is not a hostdir server").into(),
+            Error::Timeout { limit, .. } => {
+                unreachable(format!("connected, but no greeting in {} s: is it a hostdir server?", limit.as_secs()))
+            }
             error => error,
         })?;
         let welcome = match next_reply(&mut connection)? {

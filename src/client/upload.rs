@@ -4,28 +4,22 @@
 //! most); a large one is asked about first, and goes on where an earlier attempt broke off. Strategies, retries and
 //! backoff are those of [`super::download`].
 
-use super::cancel::{Cancel, hash_unless_stopped};
+use super::exchange::{changed, exchange, put, shown_path, upload_id};
 use super::line::{Line, Queue, Recovery};
 use super::options::{Options, Strategy};
 use super::report::{FileReport, Report, Status};
 use super::session::Session;
 use super::terminal::progress::{Outcome, Progress, Transfer};
-use crate::connection::Sent;
 use crate::error::{Error, Result};
 use crate::escape::harmless;
-use crate::root::FileState;
-use crate::transfer::{digest_bytes, finish, read_exactly};
+use crate::transfer::{digest_bytes, read_exactly};
 use crate::wire::{
-    Abandon, Begin, Digest, ErrorCode, Finish, MAX_DATA, Offer, Put, PutKind, RawBytes, RemotePath, Reply, Request,
-    Stored, StoredOutcome, TransferId, UploadId, Violation,
+    ErrorCode, Finish, Put, PutKind, RemotePath, Reply, Request, Stored, StoredOutcome, TransferId, Violation,
 };
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// PUTs that may be unanswered; half of what the protocol allows (PROTOCOL.md, section 11).
 const WINDOW: usize = 512;
@@ -92,47 +86,6 @@ pub(super) fn upload(
             kept
         })
     })
-}
-
-/// Sends what is read from `input`, whose size is not known, under `path`.
-///
-/// # Errors
-/// Those of the session, and of reading.
-pub(super) fn stream(
-    session: &mut Session,
-    input: &mut dyn Read,
-    path: &RemotePath,
-    options: &Options,
-    shown: &Transfer,
-) -> Result<Stored> {
-    let put = Put { on_conflict: options.on_conflict, ..put(path) };
-    session.request(&Request::Put(put))?;
-    let mut buffer = vec![0; 256 * 1024];
-    let mut hasher = blake3::Hasher::new();
-    loop {
-        let count = match input.read(&mut buffer) {
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                session.request(&Request::Abandon(Abandon { keep: false }))?;
-                session.flush()?;
-                return Err(Error::local("read", "standard input", error));
-            }
-        };
-        if count == 0 {
-            break;
-        }
-        hasher.update(&buffer[..count]);
-        session.send_data(&buffer[..count])?;
-        session.flush()?;
-        shown.add(count as u64);
-        if session.has_answer() {
-            return Err(early_refusal(session)?);
-        }
-    }
-    session.request(&Request::Finish(Finish { digest: finish(&hasher) }))?;
-    session.flush()?;
-    stored(session.answer()?)
 }
 
 /// Makes folders, deepest first, so that the time of each is set after those in it were made.
@@ -300,7 +253,9 @@ impl Worker<'_> {
             }
         };
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), 0);
-        match self.exchange(&job, &file, &shown) {
+        let options = self.shared.options;
+        let result = self.line.session().and_then(|session| exchange(session, &job, &file, options, &shown));
+        match result {
             Ok((stored, resumed)) => {
                 let status = status(&stored, &job.path);
                 shown.finish(outcome(&status));
@@ -322,41 +277,6 @@ impl Worker<'_> {
                 Err(error)
             }
         }
-    }
-
-    /// Asks, compares what the server holds, and sends the rest. The answer comes with the bytes that were there.
-    fn exchange(&mut self, job: &Job, file: &File, shown: &Transfer) -> Result<(Stored, u64)> {
-        let state = state(file, &job.local)?;
-        let cancel = &self.shared.options.link.cancel;
-        let digest = if job.there == There::Taken { digest_of(file, &state, &job.local, cancel)? } else { None };
-        let put = Put {
-            size: Some(state.size),
-            modified: Some(state.modified),
-            on_conflict: self.shared.options.on_conflict,
-            upload: Some(upload_id(job)),
-            digest,
-            ask: true,
-            ..put(&job.path)
-        };
-        let resume = self.shared.options.resume;
-        let session = self.line.session()?;
-        session.request(&Request::Put(put))?;
-        session.flush()?;
-        let offer = match session.answer()? {
-            Reply::Offer(offer) => offer,
-            reply => return stored(reply).map(|stored| (stored, 0)),
-        };
-        let (offset, hasher) =
-            if resume { accept(&offer, file, &state, &job.local, cancel)? } else { (0, blake3::Hasher::new()) };
-        shown.restart_from(offset);
-        session.request(&Request::Begin(Begin { offset }))?;
-        let digest = send_and_hash(session, file, offset, state.size, hasher, shown, &job.local)?;
-        if state_of(file, &job.local)? != state {
-            return Err(abandon(session, changed(&job.local)));
-        }
-        session.request(&Request::Finish(Finish { digest }))?;
-        session.flush()?;
-        stored(session.answer()?).map(|stored| (stored, offset))
     }
 
     fn refused(&self, waiting: &Waiting, error: Error) {
@@ -389,119 +309,9 @@ impl Worker<'_> {
     }
 }
 
-/// Where to go on: at the offer, if the file begins with what the server holds, otherwise at 0.
-fn accept(
-    offer: &Offer,
-    file: &File,
-    state: &FileState,
-    local: &Path,
-    cancel: &Cancel,
-) -> Result<(u64, blake3::Hasher)> {
-    let mut hasher = blake3::Hasher::new();
-    if offer.offset > 0 && offer.offset <= state.size {
-        let read = hash_unless_stopped(&mut hasher, file, 0, offer.offset, &|| cancel.is_cancelled());
-        let whole = read.map_err(|error| Error::local("read", shown_path(local), error))?;
-        if whole && offer.digest == Some(finish(&hasher)) {
-            return Ok((offer.offset, hasher));
-        }
-    }
-    Ok((0, blake3::Hasher::new()))
-}
-
-/// Sends a file from `offset` on, while another thread computes its digest.
-fn send_and_hash(
-    session: &mut Session,
-    file: &File,
-    offset: u64,
-    size: u64,
-    mut hasher: blake3::Hasher,
-    shown: &Transfer,
-    local: &Path,
-) -> Result<Digest> {
-    let failed = |error: std::io::Error| Error::local("read", shown_path(local), error);
-    let stop = &AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let hashing = scope.spawn(move || {
-            let whole = hash_unless_stopped(&mut hasher, file, offset, size, &|| stop.load(Ordering::Relaxed))?;
-            Ok((whole, hasher))
-        });
-        // The scope waits for the hashing thread: without bytes to send there is nothing to hash for.
-        send_rest(session, file, offset, size, shown, local).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
-        match hashing.join() {
-            Ok(Ok((true, hasher))) => Ok(finish(&hasher)),
-            Ok(Ok((false, _))) => Err(abandon(session, changed(local))),
-            Ok(Err(error)) => Err(abandon(session, failed(error))),
-            Err(_) => Err(abandon(session, failed(std::io::Error::other("the hashing thread died")))),
-        }
-    })
-}
-
-/// Sends DATA frames up to the end, unless the server says something first.
-fn send_rest(session: &mut Session, file: &File, offset: u64, size: u64, shown: &Transfer, local: &Path) -> Result<()> {
-    let mut done = offset;
-    while done < size {
-        if session.has_answer() {
-            return Err(early_refusal(session)?);
-        }
-        let count = u32::try_from(size - done).unwrap_or(MAX_DATA).min(MAX_DATA);
-        match session.send_file(file, done, count)? {
-            Sent::Whole => done += u64::from(count),
-            Sent::Short(_) => return Err(abandon(session, changed(local))),
-        }
-        shown.add(u64::from(count));
-    }
-    Ok(())
-}
-
 /// Bytes that were there before a transfer began, as far as is known.
 fn resumed_from(shown: &Transfer) -> u64 {
     shown.done().saturating_sub(shown.moved())
-}
-
-/// The server refused while bytes were still on their way: it must be told that no more will come.
-fn early_refusal(session: &mut Session) -> Result<Error> {
-    match session.answer() {
-        Ok(reply) => Err(Violation::Unexpected(reply.kind()).into()),
-        Err(error) if error.code().ends_session() || !matches!(error, Error::Refused { .. }) => Err(error),
-        Err(error) => {
-            session.request(&Request::Abandon(Abandon { keep: false }))?;
-            session.flush()?;
-            Ok(error)
-        }
-    }
-}
-
-/// Gives an upload up because of `error`, which is returned.
-fn abandon(session: &mut Session, error: Error) -> Error {
-    let told = session
-        .request(&Request::Abandon(Abandon { keep: false }))
-        .and_then(|()| session.flush())
-        .and_then(|()| session.answer().map(|_| ()));
-    match told {
-        // The answer to ABANDON is an error of its own, which says no more than this one.
-        Ok(()) | Err(Error::Refused { .. }) => error,
-        Err(broken) => broken,
-    }
-}
-
-fn put(path: &RemotePath) -> Put {
-    Put {
-        path: RawBytes(path.as_bytes().to_vec()),
-        kind: PutKind::File,
-        size: None,
-        modified: None,
-        on_conflict: crate::wire::OnConflict::Rename,
-        upload: None,
-        digest: None,
-        ask: false,
-    }
-}
-
-fn stored(reply: Reply) -> Result<Stored> {
-    match reply {
-        Reply::Stored(stored) => Ok(stored),
-        reply => Err(Violation::Unexpected(reply.kind()).into()),
-    }
 }
 
 fn read_small(job: &Job) -> Result<Vec<u8>> {
@@ -511,43 +321,6 @@ fn read_small(job: &Job) -> Result<Vec<u8>> {
     // One byte more than expected would show that it grew.
     let bytes = read_exactly(&file, 0, size.saturating_add(1)).map_err(failed)?;
     if bytes.len() == size { Ok(bytes) } else { Err(changed(&job.local)) }
-}
-
-fn state(file: &File, local: &Path) -> Result<FileState> {
-    FileState::of_file(file).map_err(|error| Error::local("stat", shown_path(local), error))
-}
-
-fn state_of(file: &File, local: &Path) -> Result<FileState> {
-    state(file, local)
-}
-
-/// The digest of a file; `None` if it became shorter, or if it was asked to stop: then the connection was cut too.
-fn digest_of(file: &File, state: &FileState, local: &Path, cancel: &Cancel) -> Result<Option<Digest>> {
-    let mut hasher = blake3::Hasher::new();
-    let read = hash_unless_stopped(&mut hasher, file, 0, state.size, &|| cancel.is_cancelled());
-    let whole = read.map_err(|error| Error::local("read", shown_path(local), error))?;
-    Ok(whole.then(|| finish(&hasher)))
-}
-
-fn changed(local: &Path) -> Error {
-    Error::refused(ErrorCode::Changed, format!("{} changed while it was being sent", shown_path(local)))
-}
-
-fn shown_path(local: &Path) -> String {
-    harmless(local.as_os_str().as_bytes())
-}
-
-/// The identity of an upload: the same for the same state of the same file, also after this program was killed, and
-/// nobody else's, because it contains what only this machine knows.
-fn upload_id(job: &Job) -> UploadId {
-    let mut hasher = blake3::Hasher::new_derive_key("hostdir 2026 upload identity");
-    let local = std::fs::canonicalize(&job.local).unwrap_or_else(|_| job.local.clone());
-    let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
-    for part in [&machine, local.as_os_str().as_bytes(), job.path.as_bytes()] {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
-    }
-    hasher.update(&job.size.to_le_bytes()).update(&job.modified.to_le_bytes());
-    UploadId(hasher.finalize().as_bytes()[..16].try_into().expect("16 of 32 bytes"))
 }
 
 fn is_of_this_file(error: &Error) -> bool {

@@ -15,7 +15,7 @@ pub use pace::{Deadlines, WaitFrame};
 pub use transport::Interrupt;
 
 use crate::error::{Error, Result};
-use crate::wire::{FRAME_HEADER, FrameHeader, Kind, MAX_CONTROL, MAX_DATA, PREAMBLE, Phase, Reply, Request, Violation};
+use crate::wire::{FRAME_HEADER, FrameHeader, Kind, MAX_DATA, PREAMBLE, Phase, Reply, Request, Violation};
 use input::Input;
 use pace::Pace;
 use std::fs::File;
@@ -24,10 +24,12 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use transport::{More, Transport};
 
-/// Bytes read at a time while frames are small.
+/// Bytes read at a time while frames are small and many of them come.
 const INPUT: usize = 64 * 1024;
-/// The most that must be in the buffer at once.
-const LARGEST_CONTROL_FRAME: usize = MAX_CONTROL as usize + FRAME_HEADER;
+/// Bytes read at a time at first, and after a rest: a request, or a few.
+const INPUT_AT_FIRST: usize = 4 * 1024;
+/// Bytes read at a time between large DATA frames: what is read with a header is copied once more.
+const INPUT_BETWEEN_DATA: usize = 512;
 /// Bytes of output gathered before they are written.
 const OUTPUT: usize = 64 * 1024;
 
@@ -66,6 +68,8 @@ pub struct Connection {
     phase: Phase,
     opened: Instant,
     input: Input,
+    /// Bytes to be read at a time.
+    appetite: usize,
     output: Vec<u8>,
     data_left: u32,
     receiving: Pace,
@@ -84,6 +88,7 @@ impl Connection {
             phase: Phase::Greeting,
             opened,
             input: Input::default(),
+            appetite: INPUT_AT_FIRST,
             output: Vec::new(),
             data_left: 0,
             receiving: Pace::new(&deadlines, opened),
@@ -129,16 +134,22 @@ impl Connection {
         Ok(())
     }
 
-    /// The next frame that is not ignorable; `None` if the peer closed between frames.
+    /// The next frame that is not ignorable; `None` if the peer closed between frames. What was not read of a DATA frame
+    /// is skipped.
     ///
     /// # Errors
     /// [`Error::Violation`], [`Error::Timeout`], [`Error::Network`].
     pub fn next_frame(&mut self, waiting: Await) -> Result<Option<Incoming<'_>>> {
-        debug_assert_eq!(self.data_left, 0, "a DATA frame is read before the next one is asked for");
+        if self.data_left > 0 {
+            self.skip_data()?;
+        }
         loop {
             let Some(header) = self.next_header(waiting)? else { return Ok(None) };
             if header.kind == Kind::Data {
                 self.data_left = header.length;
+                if header.length as usize >= INPUT {
+                    self.appetite = INPUT_BETWEEN_DATA;
+                }
                 return Ok(Some(Incoming::Data(header.length)));
             }
             let length = header.length as usize;
@@ -188,10 +199,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether a part of what follows was read already.
+    #[must_use]
+    pub fn has_buffered_input(&self) -> bool {
+        !self.input.unread().is_empty()
+    }
+
     /// Whether something is there to be read without waiting.
     #[must_use]
     pub fn has_input(&self) -> bool {
-        !self.input.unread().is_empty() || self.transport.is_readable()
+        self.has_buffered_input() || self.transport.is_readable()
     }
 
     /// Gives the peer a fresh window: a transfer begins, or this side made it wait.
@@ -322,14 +339,25 @@ impl Connection {
 
     /// Reads once into the buffer, which is given back while nothing is there. `awaited` is what for, and its limit.
     fn fill(&mut self, deadline: Instant, (operation, limit): (&'static str, Duration)) -> Result<usize> {
-        let held = self.input.unread().len();
-        if held == 0 && !self.transport.is_readable() {
-            self.input.release();
+        loop {
+            let (appetite, transport) = (self.appetite, &self.transport);
+            // Asking first whether something is there would be one call more whenever something is.
+            match self.input.append(appetite, |bytes| transport.read_now(bytes, appetite)) {
+                Ok(Some(count)) => {
+                    if count >= appetite {
+                        self.appetite = appetite.saturating_mul(4).min(INPUT);
+                    }
+                    return Ok(count);
+                }
+                Ok(None) => {}
+                Err(error) => return Err(timed(operation, limit, error)),
+            }
+            if self.input.unread().is_empty() {
+                self.input.release();
+                self.appetite = self.appetite.min(INPUT_AT_FIRST);
+            }
             self.transport.wait_readable(deadline).map_err(|error| timed(operation, limit, error))?;
         }
-        let room = INPUT.max(LARGEST_CONTROL_FRAME.saturating_sub(held));
-        let transport = &self.transport;
-        self.input.fill(room, |room| transport.read(room, deadline)).map_err(|error| timed(operation, limit, error))
     }
 
     fn push_data_header(&mut self, length: usize) {

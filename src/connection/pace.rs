@@ -44,7 +44,8 @@ impl Deadlines {
     #[must_use]
     pub fn client(silence: Duration) -> Self {
         let wait = WaitFrame::Window;
-        Self { greeting: silence, idle: silence, frame: silence, window: silence, minimum: 1, wait }
+        let greeting = silence.min(Self::SERVER.greeting);
+        Self { greeting, idle: silence, frame: silence, window: silence, minimum: 1, wait }
     }
 }
 

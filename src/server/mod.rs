@@ -66,6 +66,7 @@ pub(super) struct Shared {
     stats: Stats,
     console: Console,
     next_transfer: AtomicU64,
+    grouped: put::Grouped,
 }
 
 impl Shared {
@@ -87,6 +88,7 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         stats: Stats::default(),
         console,
         next_transfer: AtomicU64::new(started.as_secs() << 24),
+        grouped: put::Grouped::default(),
         store,
         config,
     });

@@ -17,10 +17,15 @@ use crate::wire::{
     Violation,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Most files of a group: each holds a descriptor until it is durable.
-const GROUP_FILES: usize = 64;
+/// Most files of a group: each holds a descriptor until it is durable. A flush of the file system costs about the same
+/// for few files as for many.
+const GROUP_FILES: usize = 256;
+/// While the groups of all sessions hold this many files, none grows beyond [`GROUP_FILES_WHEN_MANY`].
+const ALL_GROUPS_FILES: usize = 2048;
+const GROUP_FILES_WHEN_MANY: usize = 16;
 /// Most bytes of a group.
 const GROUP_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -31,21 +36,54 @@ pub(super) struct Group {
     records: Vec<Record>,
     bytes: u64,
     folders: Vec<(NewFolder, TransferId)>,
+    places: Vec<Place>,
+}
+
+/// How many files and folders wait in the groups of all sessions.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Grouped(Arc<AtomicUsize>);
+
+/// A file or folder counted in [`Grouped`], until this is dropped.
+#[derive(Debug)]
+struct Place(Grouped);
+
+impl Grouped {
+    fn place(&self) -> Place {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Place(self.clone())
+    }
+
+    fn most_of_a_group(&self) -> usize {
+        if self.0.load(Ordering::Relaxed) < ALL_GROUPS_FILES { GROUP_FILES } else { GROUP_FILES_WHEN_MANY }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Group {
-    fn push(&mut self, finished: Finished, record: Record) {
+    fn push(&mut self, finished: Finished, record: Record, grouped: &Grouped) {
+        self.places.push(grouped.place());
         self.bytes = self.bytes.saturating_add(record.bytes);
         self.finished.push(finished);
         self.records.push(record);
     }
 
-    fn is_full(&self) -> bool {
-        self.finished.len().max(self.folders.len()) >= GROUP_FILES || self.bytes >= GROUP_BYTES
+    fn push_folder(&mut self, folder: NewFolder, transfer: TransferId, grouped: &Grouped) {
+        self.places.push(grouped.place());
+        self.folders.push((folder, transfer));
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nothing waits to become durable.
+    pub(super) fn is_empty(&self) -> bool {
         self.finished.is_empty() && self.folders.is_empty()
+    }
+
+    fn is_full(&self, grouped: &Grouped) -> bool {
+        self.places.len() >= grouped.most_of_a_group() || self.bytes >= GROUP_BYTES
     }
 }
 
@@ -108,10 +146,13 @@ fn make_folder(session: &mut Session<'_>, put: &Put) -> Result<()> {
         session.settle()?;
     }
     match session.shared.store.make_folder(&put.path, put.modified) {
-        Ok(folder) => session.group.folders.push((folder, session.shared.next_transfer())),
+        Ok(folder) => {
+            let transfer = session.shared.next_transfer();
+            session.group.push_folder(folder, transfer, &session.shared.grouped);
+        }
         Err(error) => return Err(session.refuse(Direction::Upload, &put.path, error)),
     }
-    if session.group.is_full() { session.settle() } else { Ok(()) }
+    if session.group.is_full(&session.shared.grouped) { session.settle() } else { Ok(()) }
 }
 
 /// A PUT that asks: is the file there, or part of it?
@@ -211,8 +252,9 @@ fn conclude_bytes(session: &mut Session<'_>, mut upload: Upload, record: Record,
     };
     match finished {
         Ok(finished) => {
-            session.group.push(finished, record);
-            if session.group.is_full() { session.settle() } else { Ok(()) }
+            let grouped = &session.shared.grouped;
+            session.group.push(finished, record, grouped);
+            if session.group.is_full(grouped) { session.settle() } else { Ok(()) }
         }
         Err(error) => {
             record.fail(session.shared, Status::of(&error), &error);

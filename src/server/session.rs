@@ -111,7 +111,8 @@ impl Session<'_> {
 
     fn serve(&mut self) -> Result<()> {
         loop {
-            if !self.connection.has_input() {
+            // Whether the kernel has more costs a call: it is only asked where uploads wait for company.
+            if !self.connection.has_buffered_input() && (self.group.is_empty() || !self.connection.has_input()) {
                 self.settle()?;
                 self.connection.flush()?;
             }

@@ -116,7 +116,7 @@ impl Store {
 
     /// Gives a flushed file its name, or finds that it needs none.
     fn place(&self, plan: &Plan, mut ready: Ready, folders: &mut Folders, on_wait: &mut OnWait<'_>) -> Result<Answer> {
-        let parent = plan.path.parent();
+        let (parent, is_worth_remembering) = (plan.path.parent(), ready.length() > REMEMBER_FROM);
         if !folders.contains_key(&parent) {
             folders.insert(parent.clone(), self.root.make_folders(&parent)?);
         }
@@ -126,7 +126,9 @@ impl Store {
         loop {
             match ready.commit(folder, path.name(), replace) {
                 Ok(committed) => {
-                    self.remember(&committed);
+                    if is_worth_remembering {
+                        self.remember(&committed);
+                    }
                     return Ok(Answer { outcome: outcome(plan, &path, replace), path });
                 }
                 Err(NotCommitted::Failed(error)) => return Err(error),
@@ -157,9 +159,7 @@ impl Store {
 
     /// Remembers the digest of a file that was just verified, so that its first reader need not wait for it.
     fn remember(&self, committed: &Committed) {
-        if let Ok(state) = FileState::of_file(committed.file())
-            && state.size > REMEMBER_FROM
-        {
+        if let Ok(state) = FileState::of_file(committed.file()) {
             self.digests.remember(&state.version, committed.digest());
         }
     }

@@ -5,6 +5,7 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod digest;
+mod handover;
 mod helper;
 mod progress;
 mod receive;

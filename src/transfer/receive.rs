@@ -3,16 +3,16 @@
 //! One thread receives and stores; for all but small files a second one hashes, where one is to be had. They hand [`BUFFERS`] buffers of [`BUFFER`]
 //! bytes to and fro, so a transfer takes 1 MiB of memory however large the file is.
 
+use super::handover::{End, handover};
 use super::{Counter, Helper, finish};
 use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
 use crate::staged::Staged;
 use crate::wire::{Digest, ErrorCode, Kind};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use std::thread::JoinHandle;
 
-const BUFFER: usize = 256 * 1024;
-const BUFFERS: usize = 4;
+const BUFFER: usize = 128 * 1024;
+const BUFFERS: usize = 8;
 /// Up to this size a file is hashed by the receiving thread: a second one would cost more than it gains.
 const HASH_INLINE: u64 = 1024 * 1024;
 
@@ -111,7 +111,7 @@ impl Intake<'_> {
                 return Err(Error::refused(ErrorCode::Mismatch, "more bytes than announced"));
             }
             while let count @ 1.. = connection.read_data(self.buffer.room())? {
-                self.buffer.filled = self.buffer.filled.saturating_add(count);
+                self.buffer.grow(count);
                 self.bytes = self.bytes.saturating_add(count as u64);
                 self.progress.add(count as u64);
                 if self.buffer.room().is_empty() {
@@ -138,21 +138,30 @@ impl Intake<'_> {
 
 /// A buffer, and how much of it holds received bytes.
 #[derive(Debug, Default)]
-struct Filling {
+pub(super) struct Filling {
     bytes: Vec<u8>,
     filled: usize,
 }
 
 impl Filling {
-    fn filled(&self) -> &[u8] {
+    pub(super) fn filled(&self) -> &[u8] {
         self.bytes.get(..self.filled).unwrap_or_default()
     }
 
-    fn room(&mut self) -> &mut [u8] {
+    pub(super) fn room(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.filled..).unwrap_or_default()
     }
 
-    fn empty(size: usize) -> Self {
+    /// `count` more bytes were put into the room.
+    pub(super) fn grow(&mut self, count: usize) {
+        self.filled = self.filled.saturating_add(count).min(self.bytes.len());
+    }
+
+    pub(super) fn emptied(self) -> Self {
+        Self { filled: 0, ..self }
+    }
+
+    pub(super) fn empty(size: usize) -> Self {
         Self { bytes: vec![0; size], filled: 0 }
     }
 }
@@ -174,7 +183,7 @@ pub fn discard(connection: &mut Connection) -> Result<(Kind, Vec<u8>)> {
 
 enum Hashing {
     Inline(Box<blake3::Hasher>),
-    Threaded { full: Sender<Filling>, empty: Receiver<Filling>, thread: JoinHandle<blake3::Hasher>, _helper: Helper },
+    Threaded { receiver: End, thread: JoinHandle<blake3::Hasher>, _helper: Helper },
 }
 
 impl Hashing {
@@ -183,16 +192,13 @@ impl Hashing {
     }
 
     fn threaded(mut hasher: blake3::Hasher, helper: Helper) -> Result<Self> {
-        let (full, filled) = bounded::<Filling>(BUFFERS);
-        let (give_back, empty) = bounded(BUFFERS);
-        for _ in 1..BUFFERS {
-            // There is room for every buffer.
-            let _ = give_back.send(Filling::empty(BUFFER));
-        }
+        let (receiver, end) = handover((1..BUFFERS).map(|_| Filling::empty(BUFFER)).collect());
         let work = move || {
-            for buffer in filled {
-                hasher.update(buffer.filled());
-                let _ = give_back.send(Filling { filled: 0, ..buffer });
+            while let Some(full) = end.take() {
+                for buffer in full {
+                    hasher.update(buffer.filled());
+                    end.give_back(buffer.emptied());
+                }
             }
             hasher
         };
@@ -200,7 +206,7 @@ impl Hashing {
             .name("hash".into())
             .spawn(work)
             .map_err(|error| Error::local("start", "a hashing thread", error))?;
-        Ok(Self::Threaded { full, empty, thread, _helper: helper })
+        Ok(Self::Threaded { receiver, thread, _helper: helper })
     }
 
     fn first_buffer(&self, expected: u64) -> Filling {
@@ -215,22 +221,18 @@ impl Hashing {
         match self {
             Self::Inline(hasher) => {
                 hasher.update(buffer.filled());
-                Filling { filled: 0, ..buffer }
+                buffer.emptied()
             }
-            Self::Threaded { full, empty, .. } => {
-                // Both ends live until `finish`; a dead thread is found there.
-                let _ = full.send(buffer);
-                empty.recv().unwrap_or_else(|_| Filling::empty(BUFFER))
-            }
+            // A dead thread is found by `finish`.
+            Self::Threaded { receiver, .. } => receiver.exchange(buffer).unwrap_or_else(|| Filling::empty(BUFFER)),
         }
     }
 
     fn finish(self) -> Result<Digest> {
         match self {
             Self::Inline(hasher) => Ok(finish(&hasher)),
-            Self::Threaded { full, thread, empty, _helper } => {
-                drop(full);
-                drop(empty);
+            Self::Threaded { receiver, thread, _helper } => {
+                drop(receiver);
                 let hasher = thread
                     .join()
                     .map_err(|_| Error::local("hash", "the file", std::io::Error::other("the thread died")))?;

@@ -66,10 +66,33 @@ fn flags_may_stand_before_and_after_the_command_and_in_the_environment() {
 }
 
 #[test]
+fn a_switch_on_the_command_line_wins_over_its_counterpart_in_the_environment() {
+    let scene = Scene::with(&[], fill);
+    let port = scene.server.address().port().to_string();
+    for value in ["true", "false"] {
+        let mut list = bare_client();
+        run(list
+            .args(["--parallel", "-v", "list", "-p", &port])
+            .env("HOSTDIR_SERIAL", value)
+            .env("HOSTDIR_QUIET", value))
+        .ok();
+    }
+    let mut list = bare_client();
+    list.args(["list", "-p", &port]).env("HOSTDIR_SERIAL", "true").env("HOSTDIR_PARALLEL", "true");
+    run(&mut list).ends(2).says("exclude each other");
+}
+
+#[test]
 fn a_reader_that_has_enough_is_no_error() {
     let scene = Scene::with(&[], |host| (0..5_000).for_each(|number| write(&host.join(number.to_string()), b"")));
     let mut list = scene.client();
     let mut child = list.arg("list").stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn without_a_terminal_and_a_command_there_is_help_and_a_usage_error() {
+    let run = run(&mut bare_client()).ends(2).says("Usage: client");
+    assert_eq!(run.out, "");
 }

@@ -3,7 +3,7 @@
 use crate::fake::{Fake, Peer, file, folder, header, welcome};
 use crate::scene::{Run, random, run, write};
 use hostdir::wire::{
-    End, ErrorCode, Fault, FileHeader, FrameHeader, Kind, Listed, Offer, Reply, Request, Stored, StoredOutcome,
+    Digest, End, ErrorCode, Fault, FileHeader, FrameHeader, Kind, Listed, Offer, Reply, Request, Stored, StoredOutcome,
     TransferId, Welcome,
 };
 use std::fs;
@@ -412,27 +412,24 @@ fn run_get_output(fake: &Fake, output: &std::path::Path) -> Run {
 
 #[test]
 fn an_offer_that_lies_begins_at_nothing() {
-    let fake = Fake::start(|peer, request| match request {
-        Request::List(_) => peer.reply(&Reply::Error(Fault { code: ErrorCode::NotFound, message: None })),
-        Request::Put(put) => {
-            let size = put.size.unwrap();
-            let digest = Some(hostdir::wire::Digest([0; 32]));
-            peer.reply(&Reply::Offer(Offer { transfer: TransferId(1), offset: size * 2, digest }));
-        }
-        Request::Begin(begin) => assert_eq!(begin.offset, 0),
-        Request::Finish(_) => peer.reply(&Reply::Stored(Stored {
-            transfer: TransferId(1),
-            path: b"f"[..].into(),
-            outcome: StoredOutcome::New,
-        })),
-        _ => {}
-    });
-    write(&fake.downloads().join("f"), &random(1, 3_000_000));
-    let run = fake.run(&["put", fake.downloads().join("f").to_str().unwrap(), "--json"]).ok();
-    assert_eq!(
-        (run.file("f")["bytes"].as_u64(), &run.file("f")["resumed_from"]),
-        (Some(3_000_000), &serde_json::Value::Null)
-    );
+    let wrong = Some(Digest([7; 32]));
+    for (offset, digest) in [(6_000_000, wrong), (1_000_000, wrong), (3_000_000, wrong), (1_000_000, None)] {
+        let fake = Fake::start(move |peer, request| match request {
+            Request::List(_) => peer.reply(&Reply::Error(Fault { code: ErrorCode::NotFound, message: None })),
+            Request::Put(_) => peer.reply(&Reply::Offer(Offer { transfer: TransferId(1), offset, digest })),
+            Request::Begin(begin) if begin.offset == 0 => {}
+            Request::Finish(_) => peer.reply(&Reply::Stored(Stored {
+                transfer: TransferId(1),
+                path: b"f"[..].into(),
+                outcome: StoredOutcome::New,
+            })),
+            other => panic!("{other:?}"),
+        });
+        write(&fake.downloads().join("f"), &random(1, 3_000_000));
+        let run = fake.run(&["put", fake.downloads().join("f").to_str().unwrap(), "--json", "--timeout", "20"]).ok();
+        let file = run.file("f");
+        assert_eq!((file["bytes"].as_u64(), file["resumed_from"].as_u64()), (Some(3_000_000), None), "{run:?}");
+    }
 }
 
 #[test]

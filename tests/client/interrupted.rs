@@ -27,7 +27,7 @@ fn a_download_that_is_interrupted_keeps_what_it_has_and_goes_on_later() {
         let running = Running::start(client(proxy.address(), &scene.downloads()).args(words));
         eventually("half of it is there", || partial_size(&scene.downloads()) > 2_000_000);
         running.signal(signal);
-        let run = running.wait().ends(130).says("not finished").says("Retry: client");
+        let run = running.wait().ends(130).says("not finished").says("stopped;").says("Retry: client");
         assert_eq!(run.out, "");
         assert!(!scene.downloaded("big").exists());
         let kept = partial_size(&scene.downloads());

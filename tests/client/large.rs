@@ -1,16 +1,19 @@
 //! One very large file, sparse and random, both ways; client and server are killed on the way.
 
-use crate::common::{Launch, Server, eventually, is_long, scaled};
+use crate::common::{Launch, Server, is_long, scaled};
 use crate::proxy::{Line, Proxy};
 use crate::scene::{Running, Transfer, client, date, moment, node, random};
 use std::fs::{self, File};
 use std::net::SocketAddrV4;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const MIB: u64 = 1024 * 1024;
+/// Bytes that may pass at a time.
+const STEP: u64 = 4 * MIB;
 /// What either process may use, in KiB.
 const MEMORY: u64 = 64 * 1024;
 
@@ -32,6 +35,15 @@ fn sparse(path: &Path, size: u64) {
     }
     drop(file);
     date(path, moment(77));
+}
+
+/// Waits for something that may take as long as the size of the file asks for.
+fn in_time(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(scaled(90, 1_200));
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// A server that is killed and comes back on its port, a client that is killed and run again, and a line between them
@@ -85,10 +97,10 @@ impl Stage {
         for stage in 1..=6 {
             let goal = self.size * stage / 7;
             self.proxy.hold();
-            eventually(&format!("{goal} bytes of {path}"), || {
+            in_time(&format!("{goal} bytes of {path}"), || {
                 let there = partial_size(partial);
                 if there < goal {
-                    self.proxy.allow((goal - there).min(MIB));
+                    self.proxy.allow((goal - there).min(STEP));
                 }
                 there >= goal
             });
@@ -101,9 +113,9 @@ impl Stage {
                 self.restart_server();
             }
         }
-        let nearly = self.size - 4 * MIB;
-        eventually("nearly all of it", || {
-            self.proxy.allow(MIB);
+        let nearly = self.size - 8 * MIB;
+        in_time("nearly all of it", || {
+            self.proxy.allow(STEP);
             partial_size(partial) >= nearly
         });
         self.note_client(&client);
@@ -117,7 +129,7 @@ impl Stage {
             let text = fs::read_to_string(self.logs.path().join("transfers.log")).unwrap_or_default();
             text.lines().map(Transfer::parse).filter(|it| it.path == path && it.event == event).collect::<Vec<_>>()
         };
-        eventually("the end is logged", || log().iter().any(|transfer| transfer.status == "ok"));
+        in_time("the end is logged", || log().iter().any(|transfer| transfer.status == "ok"));
         let last = log().into_iter().find(|transfer| transfer.status == "ok").unwrap();
         // The sixth kill was the last: at most what was on its way then was lost.
         assert!(last.offset + 16 * MIB >= kept[5], "resumed at {} with {} kept", last.offset, kept[5]);

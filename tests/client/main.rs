@@ -23,6 +23,7 @@ mod many;
 mod proxy;
 mod putting;
 mod refusals;
+mod regression;
 mod scene;
 mod strategies;
 mod trees;

@@ -1,13 +1,14 @@
 //! `client put`.
 
 use super::Context;
+use crate::client::exchange::stream;
 use crate::client::exit;
 use crate::client::report::{FileReport, Report, Status, say};
 use crate::client::select::check_count;
 use crate::client::session::Session;
 use crate::client::terminal::progress::Outcome;
 use crate::client::terminal::quantity::{counted, size};
-use crate::client::upload::{FolderJob, Job, There, make_folders, outcome, status, stream, upload};
+use crate::client::upload::{FolderJob, Job, There, make_folders, outcome, status, upload};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::root::nanoseconds;

@@ -1,0 +1,85 @@
+//! Defects that were found and fixed; each test names the cause.
+
+use crate::common::{Launch, Log, Server};
+use crate::scene::{Scene, client, run, write, write_random};
+use std::fs;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Runs what follows with a limit of the size of files: 512 or 1,024 bytes a unit, as the shell likes.
+const LIMITED: [&str; 3] = ["sh", "-c", "ulimit -f 32; exec \"$0\" \"$@\""];
+
+/// A client that cannot write files of more than a few kilobytes.
+fn limited(scene: &Scene) -> Command {
+    let whole = scene.client();
+    let mut command = Command::new(LIMITED[0]);
+    command.args(&LIMITED[1..]).arg(whole.get_program()).args(whole.get_args());
+    command
+}
+
+/// Cause: the source of a value was asked of the group that the settings form, which panics.
+#[test]
+fn a_command_survives_asking_where_its_settings_came_from() {
+    let scene = Scene::new();
+    scene.run(&["list"]).ok();
+    scene.run(&["--jobs", "2", "list", "--timeout", "9"]).ok();
+}
+
+/// Causes: the signal of a file beyond the limit ended the client; and when the last bytes of an answer could not be
+/// stored, its end was looked for in the answers after it.
+#[test]
+fn a_download_that_cannot_be_stored_leaves_the_others_alone() {
+    for flag in ["--serial", "--jobs=1"] {
+        let scene = Scene::with(&[], |host| {
+            write_random(&host.join("a"), 1, 50_000);
+            write_random(&host.join("b"), 2, 100);
+            write_random(&host.join("c"), 3, 3_000_000);
+            write_random(&host.join("d"), 4, 100);
+            write_random(&host.join("e"), 5, 12_000_000);
+            write_random(&host.join("f"), 6, 100);
+        });
+        let run = run(limited(&scene).args(["get", "/", flag, "--json", "--retries", "0", "--timeout", "30"])).ends(3);
+        for path in ["a", "c", "e"] {
+            assert_eq!(run.file(path)["status"], "failed", "{run:?}");
+            assert!(run.file(path)["message"].as_str().unwrap().contains("File too large"), "{run:?}");
+            scene.server.logged(Log::Transfers, &[&format!("path={path} "), "status="]);
+        }
+        for path in ["b", "d", "f"] {
+            assert_eq!(run.file(path)["status"], "ok", "{run:?}");
+            assert_eq!(fs::read(scene.downloaded(path)).unwrap(), fs::read(scene.hosted(path)).unwrap());
+        }
+        assert!(!scene.downloaded(".hostdir").exists(), "nothing is left of what failed");
+    }
+}
+
+/// Cause: as above, on the server: the client's next upload was thrown away in the search for an end.
+#[test]
+fn an_upload_that_cannot_be_stored_leaves_the_others_alone() {
+    let (host, local) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let server = Server::launch(host.path(), &Launch { through: &LIMITED, ..Launch::default() });
+    let scene = Scene { host, local, server };
+    write_random(&scene.local("source/a"), 1, 50_000);
+    write_random(&scene.local("source/b"), 2, 100);
+    write_random(&scene.local("source/c"), 3, 3_000_000);
+    write_random(&scene.local("source/d"), 4, 100);
+    let source = scene.local("source");
+    let run = scene.run(&["put", source.to_str().unwrap(), "--serial", "--json", "--retries", "0"]).ends(8);
+    for path in ["source/a", "source/c"] {
+        assert_eq!(run.file(path)["code"], "too-large", "{run:?}");
+    }
+    for path in ["source/b", "source/d"] {
+        assert_eq!(run.file(path)["status"], "ok", "{run:?}");
+    }
+    assert_eq!(scene.connections(), 1);
+}
+
+/// Cause: the words of the command line were read as text for the line that tells how to try again.
+#[test]
+fn an_argument_that_is_not_text_does_not_end_the_client() {
+    use std::os::unix::ffi::OsStrExt;
+    let scene = Scene::new();
+    let name = std::ffi::OsStr::from_bytes(b"\xff");
+    write(&scene.host.path().join(name), b"x");
+    let mut get = client(scene.server.address(), &scene.downloads());
+    run(get.arg("get").arg(name)).ok();
+}
