@@ -103,7 +103,8 @@ impl Image {
         unmount(self.point.path());
         // While another mount namespace (a sandbox that was just started) holds it, a mount would find the dead one.
         let alive = Path::new("/sys/fs/ext4").join(Path::new(&self.device).file_name().unwrap());
-        crate::common::eventually("the file system is let go", || !alive.exists());
+        let patience = std::time::Duration::from_secs(600);
+        crate::common::eventually_in(patience, "the file system is let go", || !alive.exists());
         assert!(self.try_mount());
     }
 
