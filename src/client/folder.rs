@@ -3,6 +3,7 @@
 //! Owns everything that the client writes to disk. Names are [`RemotePath`]s, parsed before they come here; they are
 //! opened beneath the folder without following links, and no file is replaced unless that was asked for.
 
+use super::open_folders::OpenFolders;
 use crate::conflict::{Place, find_place};
 use crate::error::{Error, Result};
 use crate::root::{FileState, OpenFile, Root};
@@ -10,12 +11,12 @@ use crate::staged::{NotCommitted, Ready, Replace, Staged, Staging, set_modified}
 use crate::transfer::digest_file;
 use crate::wire::{Digest, FileHeader, OnConflict, RemoteFolder, RemotePath, Version};
 use rustix::fs::{AtFlags, FileType, FlockOperation, flock, fstat, statat, unlinkat};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a partial download is kept for the user to come back.
 const KEEP_PARTIAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -25,10 +26,6 @@ const PREFIX: usize = 33;
 const NOT_RESUMED: u64 = 64 * 1024;
 /// What the names of partial files begin with that nobody resumes.
 const ONCE: &str = "once-";
-/// Folders that are kept open, since many files go into one after another, and for how long at most: somebody may move
-/// or remove them.
-const OPEN_FOLDERS: usize = 16;
-const OPEN_FOR: Duration = Duration::from_secs(1);
 
 /// The folder that downloads go into.
 #[derive(Debug)]
@@ -37,18 +34,9 @@ pub(super) struct Folder {
     staging: Arc<Staging>,
     /// Partial files that wait to be resumed: the name of each by its prefix, which stands for the path.
     partials: Mutex<HashMap<String, String>>,
-    /// Our process id, and how many partial files there were so far that nobody resumes.
-    process: u32,
+    /// Partial files so far that nobody resumes.
     once: AtomicU64,
-    open: Mutex<VecDeque<OpenFolder>>,
-}
-
-/// A folder that was used a moment ago.
-#[derive(Debug)]
-struct OpenFolder {
-    path: RemoteFolder,
-    descriptor: Arc<OwnedFd>,
-    since: Instant,
+    open: OpenFolders,
 }
 
 /// What is known of a file before it is asked for.
@@ -85,8 +73,8 @@ impl Folder {
                 partials.insert(prefix.to_owned(), name);
             }
         }
-        let (process, once, open) = (std::process::id(), AtomicU64::new(0), Mutex::default());
-        Ok(Self { root, staging, partials: Mutex::new(partials), process, once, open })
+        let (once, open) = (AtomicU64::new(0), OpenFolders::default());
+        Ok(Self { root, staging, partials: Mutex::new(partials), once, open })
     }
 
     /// Bytes that can still be written.
@@ -97,8 +85,10 @@ impl Folder {
     /// Looks at what is there under a file's name.
     pub(super) fn look(&self, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
         let parent = path.parent();
-        let Ok(folder) = self.opened(&parent, || self.root.open_folder(&parent)) else { return Ok(Before::Fetch) };
-        look_in(&self.root, folder.as_fd(), path, size, modified, policy)
+        match self.open.get(&parent, || self.root.open_folder(&parent)) {
+            Ok(folder) => look_in(&self.root, folder.as_fd(), path, size, modified, policy),
+            Err(_) => Ok(Before::Fetch),
+        }
     }
 
     /// Whether something of another size, or that is no file, has the name.
@@ -165,7 +155,7 @@ impl Folder {
     fn begin_once(&self) -> Result<Staged> {
         loop {
             // A client in another container may have the same process id.
-            let name = format!("{ONCE}{}-{}", self.process, self.once.fetch_add(1, Ordering::Relaxed));
+            let name = format!("{ONCE}{}-{}", std::process::id(), self.once.fetch_add(1, Ordering::Relaxed));
             if let Some(staged) = self.staging.create_new(&name)? {
                 return Ok(staged);
             }
@@ -207,20 +197,7 @@ impl Folder {
 
     /// A folder, made if it is missing.
     fn folder(&self, folder: &RemoteFolder) -> Result<Arc<OwnedFd>> {
-        self.opened(folder, || self.root.make_folders(folder).map(|made| made.folder))
-    }
-
-    /// A folder that is open since a moment ago, or is opened now.
-    fn opened(&self, path: &RemoteFolder, open: impl FnOnce() -> Result<OwnedFd>) -> Result<Arc<OwnedFd>> {
-        let mut known = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|folder| folder.since.elapsed() < OPEN_FOR);
-        if let Some(found) = known.iter().find(|folder| folder.path == *path) {
-            return Ok(Arc::clone(&found.descriptor));
-        }
-        let descriptor = Arc::new(open()?);
-        known.truncate(OPEN_FOLDERS - 1);
-        known.push_front(OpenFolder { path: path.clone(), descriptor: Arc::clone(&descriptor), since: Instant::now() });
-        Ok(descriptor)
+        self.open.get(folder, || self.root.make_folders(folder).map(|made| made.folder))
     }
 }
 

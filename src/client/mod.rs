@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `session` | one connection: dialling, greeting, requests and their answers |
 //! | `cancel` | Ctrl-C |
-//! | `folder` | the download folder: what is there, partial files, places |
+//! | `folder`, `open_folders` | the download folder: what is there, partial files, places |
 //! | `select` | from words on the command line to files on the server |
 //! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
 //! | `download`, `upload` | many files over one or several connections |
@@ -26,6 +26,7 @@ mod exit;
 mod folder;
 mod line;
 mod menu;
+mod open_folders;
 mod options;
 mod report;
 mod retry;

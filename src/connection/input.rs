@@ -1,6 +1,6 @@
 //! What was read from the socket and not taken yet.
 
-/// Bytes in the order in which they came. Never holds more than a read put there; gives its memory back when asked.
+/// Bytes in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Input {
     bytes: Vec<u8>,
@@ -25,20 +25,14 @@ impl Input {
         *self = Self::default();
     }
 
-    /// Makes room for `room` bytes behind what is there, lets `read` fill it, and keeps as many as it says.
-    pub(super) fn fill<E>(
-        &mut self,
-        room: usize,
-        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<usize, E> {
+    /// Moves what is there to the front and lets `read` append to it. Memory far beyond `room` is given back first.
+    pub(super) fn append<T>(&mut self, room: usize, read: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         self.bytes.drain(..self.taken);
         self.taken = 0;
-        let start = self.bytes.len();
-        self.bytes.resize(start.saturating_add(room), 0);
-        let result = read(self.bytes.get_mut(start..).unwrap_or_default());
-        let count = result.as_ref().map_or(0, |count| *count);
-        self.bytes.truncate(start.saturating_add(count));
-        result
+        if self.bytes.is_empty() && self.bytes.capacity() > room.saturating_mul(4) {
+            self.release();
+        }
+        read(&mut self.bytes)
     }
 }
 
@@ -46,32 +40,23 @@ impl Input {
 mod tests {
     use super::*;
 
-    fn put(input: &mut Input, bytes: &[u8]) {
-        let filled: Result<usize, ()> = input.fill(16, |room| {
-            room[..bytes.len()].copy_from_slice(bytes);
-            Ok(bytes.len())
-        });
-        assert_eq!(filled, Ok(bytes.len()));
-    }
-
     #[test]
     fn bytes_come_out_in_order_and_once() {
         let mut input = Input::default();
-        put(&mut input, b"abc");
+        input.append(16, |bytes| bytes.extend_from_slice(b"abc"));
         assert_eq!(input.take(1), b"a");
-        put(&mut input, b"de");
+        input.append(16, |bytes| bytes.extend_from_slice(b"de"));
         assert_eq!(input.unread(), b"bcde");
         assert_eq!(input.take(99), b"bcde");
         assert_eq!(input.unread(), b"");
     }
 
     #[test]
-    fn a_failed_read_adds_nothing() {
+    fn memory_that_is_not_needed_is_given_back() {
         let mut input = Input::default();
-        put(&mut input, b"a");
-        assert_eq!(input.fill(16, |_| Err("broken")), Err("broken"));
-        assert_eq!(input.unread(), b"a");
-        input.release();
-        assert_eq!(input.unread(), b"");
+        input.append(1 << 16, |bytes| bytes.resize(1 << 16, 0));
+        input.append(16, |bytes| assert!(bytes.capacity() >= 1 << 16, "it still holds what was read"));
+        input.take(1 << 16);
+        input.append(16, |bytes| assert_eq!(bytes.capacity(), 0));
     }
 }

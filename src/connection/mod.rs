@@ -340,17 +340,17 @@ impl Connection {
     /// Reads once into the buffer, which is given back while nothing is there. `awaited` is what for, and its limit.
     fn fill(&mut self, deadline: Instant, (operation, limit): (&'static str, Duration)) -> Result<usize> {
         loop {
-            let transport = &self.transport;
+            let (appetite, transport) = (self.appetite, &self.transport);
             // Asking first whether something is there would be one call more whenever something is.
-            match self.input.fill(self.appetite, |room| transport.read_now(room)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(timed(operation, limit, error)),
-                Ok(count) => {
-                    if count == self.appetite {
-                        self.appetite = self.appetite.saturating_mul(4).min(INPUT);
+            match self.input.append(appetite, |bytes| transport.read_now(bytes, appetite)) {
+                Ok(Some(count)) => {
+                    if count >= appetite {
+                        self.appetite = appetite.saturating_mul(4).min(INPUT);
                     }
                     return Ok(count);
                 }
+                Ok(None) => {}
+                Err(error) => return Err(timed(operation, limit, error)),
             }
             if self.input.unread().is_empty() {
                 self.input.release();

@@ -4,6 +4,7 @@
 //! never meets them. Here a call is tried first, and only if it would block is the socket waited for with `poll`, until a
 //! fixed time.
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::sendfile;
 use rustix::io::Errno;
@@ -65,12 +66,14 @@ impl Transport {
         })
     }
 
-    /// Reads what is there; [`io::ErrorKind::WouldBlock`] if nothing is, 0 at the end of the stream.
-    pub(super) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Appends what is there to a buffer, about `room` bytes at most; `None` if nothing is, 0 at the end of the stream.
+    pub(super) fn read_now(&self, buffer: &mut Vec<u8>, room: usize) -> io::Result<Option<usize>> {
+        buffer.reserve(room);
         loop {
-            match recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
+            match recv(&self.socket, spare_capacity(buffer), RecvFlags::empty()) {
+                Err(Errno::AGAIN) => return Ok(None),
                 Err(Errno::INTR) => {}
-                result => return Ok(result.map(|(count, _)| count)?),
+                result => return Ok(result.map(|(count, _)| Some(count))?),
             }
         }
     }

@@ -35,15 +35,15 @@ pub(super) struct Group {
     finished: Vec<Finished>,
     records: Vec<Record>,
     bytes: u64,
-    places: Vec<Place>,
     folders: Vec<(NewFolder, TransferId)>,
+    places: Vec<Place>,
 }
 
-/// How many files wait in the groups of all sessions.
+/// How many files and folders wait in the groups of all sessions.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Grouped(Arc<AtomicUsize>);
 
-/// A file counted in [`Grouped`], until this is dropped.
+/// A file or folder counted in [`Grouped`], until this is dropped.
 #[derive(Debug)]
 struct Place(Grouped);
 
@@ -72,13 +72,18 @@ impl Group {
         self.records.push(record);
     }
 
-    fn is_full(&self, grouped: &Grouped) -> bool {
-        self.finished.len().max(self.folders.len()) >= grouped.most_of_a_group() || self.bytes >= GROUP_BYTES
+    fn push_folder(&mut self, folder: NewFolder, transfer: TransferId, grouped: &Grouped) {
+        self.places.push(grouped.place());
+        self.folders.push((folder, transfer));
     }
 
     /// Whether nothing waits to become durable.
     pub(super) fn is_empty(&self) -> bool {
         self.finished.is_empty() && self.folders.is_empty()
+    }
+
+    fn is_full(&self, grouped: &Grouped) -> bool {
+        self.places.len() >= grouped.most_of_a_group() || self.bytes >= GROUP_BYTES
     }
 }
 
@@ -141,7 +146,10 @@ fn make_folder(session: &mut Session<'_>, put: &Put) -> Result<()> {
         session.settle()?;
     }
     match session.shared.store.make_folder(&put.path, put.modified) {
-        Ok(folder) => session.group.folders.push((folder, session.shared.next_transfer())),
+        Ok(folder) => {
+            let transfer = session.shared.next_transfer();
+            session.group.push_folder(folder, transfer, &session.shared.grouped);
+        }
         Err(error) => return Err(session.refuse(Direction::Upload, &put.path, error)),
     }
     if session.group.is_full(&session.shared.grouped) { session.settle() } else { Ok(()) }

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::root::FileState;
 use crate::transfer::digest_file;
 use crate::wire::{Digest, ErrorCode, Version};
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{pread, pwrite};
 use std::collections::HashMap;
@@ -33,6 +33,8 @@ const BUCKETS: u64 = 65_536;
 const WAYS: usize = 4;
 const SLOT: usize = 64;
 const BUCKET: usize = WAYS * SLOT;
+/// Files that may wait to be hashed; each holds a descriptor, also when whoever asked has left.
+const WAITING: usize = 4096;
 /// A file that changed less than this ago may change again within the resolution of its time stamps (2 s on FAT), and
 /// look the same; its digest is not remembered.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -78,7 +80,7 @@ impl Digests {
             .transpose()
             .map_err(|error| Error::local("open", NAME, error))?;
         let shared = Arc::new(Shared { table, running: Mutex::default() });
-        let (jobs, queue) = unbounded::<Job>();
+        let (jobs, queue) = bounded::<Job>(WAITING);
         for _ in 0..threads {
             let (shared, queue) = (Arc::clone(&shared), queue.clone());
             std::thread::Builder::new()
@@ -108,8 +110,11 @@ impl Digests {
         let waiting = running.entry(state.version.clone()).or_default();
         waiting.push(sender);
         if waiting.len() == 1 {
-            // The threads live as long as this value, so somebody takes the job.
-            let _ = self.jobs.send(Job { file, state: state.clone() });
+            let job = Job { file, state: state.clone() };
+            // The threads live as long as this value, so only a full queue refuses; it answers nobody, which is a refusal.
+            if self.jobs.try_send(job).is_err() {
+                running.remove(&state.version);
+            }
         }
         Pending { result }
     }
@@ -125,7 +130,10 @@ impl Pending {
         let outcome = match self.result.recv_timeout(patience) {
             Ok(outcome) => outcome,
             Err(Timeout) => return None,
-            Err(Disconnected) => Err(ErrorCode::Unavailable),
+            Err(Disconnected) => {
+                let message = format!("the server has its limit of {WAITING} files to hash; try again later");
+                return Some(Err(Error::refused(ErrorCode::Unavailable, message)));
+            }
         };
         Some(outcome.map_err(|code| match code {
             ErrorCode::Changed => Error::refused(code, "the file changed while it was read"),
@@ -291,6 +299,24 @@ mod tests {
         assert_eq!(digests.recall(&fresh.version), None);
         assert!(!is_settled(&fresh));
         assert!(is_settled(&FileState { modified: 0, changed: 0, ..fresh }));
+    }
+
+    #[test]
+    fn beyond_its_bound_nothing_waits_to_be_hashed() {
+        let dir = tempfile::tempdir().unwrap();
+        // A queue that nobody takes from.
+        let (jobs, _queue) = bounded(2);
+        let digests = Digests { shared: Arc::new(Shared { table: None, running: Mutex::default() }), jobs };
+        let compute = |name: &str| {
+            std::fs::write(dir.path().join(name), name).unwrap();
+            let file = File::open(dir.path().join(name)).unwrap();
+            let state = FileState::of_file(&file).unwrap();
+            digests.compute(file, &state)
+        };
+        let [first, _second, third] = ["1", "2", "3"].map(compute);
+        let refused = third.wait(PATIENCE).unwrap().unwrap_err();
+        assert!(refused.to_string().contains("limit of 4096"));
+        assert!(first.wait(Duration::ZERO).is_none());
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Intake<'_> {
                 return Err(Error::refused(ErrorCode::Mismatch, "more bytes than announced"));
             }
             while let count @ 1.. = connection.read_data(self.buffer.room())? {
-                self.buffer.filled = self.buffer.filled.saturating_add(count);
+                self.buffer.grow(count);
                 self.bytes = self.bytes.saturating_add(count as u64);
                 self.progress.add(count as u64);
                 if self.buffer.room().is_empty() {
@@ -138,21 +138,30 @@ impl Intake<'_> {
 
 /// A buffer, and how much of it holds received bytes.
 #[derive(Debug, Default)]
-struct Filling {
+pub(super) struct Filling {
     bytes: Vec<u8>,
     filled: usize,
 }
 
 impl Filling {
-    fn filled(&self) -> &[u8] {
+    pub(super) fn filled(&self) -> &[u8] {
         self.bytes.get(..self.filled).unwrap_or_default()
     }
 
-    fn room(&mut self) -> &mut [u8] {
+    pub(super) fn room(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.filled..).unwrap_or_default()
     }
 
-    fn empty(size: usize) -> Self {
+    /// `count` more bytes were put into the room.
+    pub(super) fn grow(&mut self, count: usize) {
+        self.filled = self.filled.saturating_add(count).min(self.bytes.len());
+    }
+
+    pub(super) fn emptied(self) -> Self {
+        Self { filled: 0, ..self }
+    }
+
+    pub(super) fn empty(size: usize) -> Self {
         Self { bytes: vec![0; size], filled: 0 }
     }
 }
@@ -174,7 +183,7 @@ pub fn discard(connection: &mut Connection) -> Result<(Kind, Vec<u8>)> {
 
 enum Hashing {
     Inline(Box<blake3::Hasher>),
-    Threaded { receiver: End<Filling>, thread: JoinHandle<blake3::Hasher>, _helper: Helper },
+    Threaded { receiver: End, thread: JoinHandle<blake3::Hasher>, _helper: Helper },
 }
 
 impl Hashing {
@@ -188,7 +197,7 @@ impl Hashing {
             while let Some(full) = end.take() {
                 for buffer in full {
                     hasher.update(buffer.filled());
-                    end.give_back(Filling { filled: 0, ..buffer });
+                    end.give_back(buffer.emptied());
                 }
             }
             hasher
@@ -212,7 +221,7 @@ impl Hashing {
         match self {
             Self::Inline(hasher) => {
                 hasher.update(buffer.filled());
-                Filling { filled: 0, ..buffer }
+                buffer.emptied()
             }
             // A dead thread is found by `finish`.
             Self::Threaded { receiver, .. } => receiver.exchange(buffer).unwrap_or_else(|| Filling::empty(BUFFER)),

@@ -111,6 +111,11 @@ impl Image {
         run("mount", &["-o", &format!("remount,{options}"), text(self.point())])
     }
 
+    pub fn is_half_full(&self) -> bool {
+        let space = rustix::fs::statvfs(self.point()).unwrap();
+        space.f_bavail < space.f_blocks / 2
+    }
+
     /// Removes everything in it.
     pub fn clear(&self) {
         for entry in fs::read_dir(self.point()).unwrap().map(Result::unwrap) {

@@ -7,7 +7,9 @@ use hostdir::wire::{Put, StoredOutcome};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const SIZE: u64 = 96 << 20;
+const SIZE: u64 = 256 << 20;
+/// Most rounds of an uploader between two cuts, so that it never meets the end of the image.
+const ROUNDS: u64 = 100;
 
 /// Uploads until the power is cut: small files alone and in groups, some larger ones, into old and new folders.
 fn upload(
@@ -17,7 +19,7 @@ fn upload(
     ledger: &Ledger,
     count: &AtomicU64,
 ) -> io::Result<()> {
-    for number in 0_u64.. {
+    for number in 0..ROUNDS {
         let group = if random.below(3) == 0 { 12 } else { 1 };
         let seeds: Vec<u64> = (0..group).map(|it| uploader << 40 | number << 8 | it).collect();
         let contents: Vec<Vec<u8>> = seeds
@@ -53,7 +55,7 @@ fn cut_again_and_again(flag: u32) {
     let ledger = Ledger::default();
     let mut sum = 0;
     for cut in 0..cuts {
-        if cut % 5 == 0 {
+        if cut % 5 == 0 || image.is_half_full() {
             image.clear();
             ledger.forget();
         }

@@ -34,7 +34,7 @@ class FakeServer:
     def __exit__(self, *_):
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
-        self.thread.join(10)
+        self.thread.join(60)
 
     def serve(self):
         while True:
