@@ -42,7 +42,8 @@ class FakeServer:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
-            with connection, connection.makefile("rwb") as stream, contextlib.suppress(OSError, struct.error):
+            # Outermost: closing the stream flushes what a client that hung up did not take.
+            with contextlib.suppress(OSError, struct.error), connection, connection.makefile("rwb") as stream:
                 self.session(stream)
 
     def session(self, stream):
