@@ -17,8 +17,10 @@ use crate::wire::{
     EntryKind, ErrorCode, Get, OnConflict, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, Violation,
 };
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{Write, stdout};
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -199,8 +201,8 @@ fn to_standard_output(mut session: Session, path: &RemotePath, report: &Report) 
         return Err(Violation::Contradiction("FILE with another part than was asked for").into());
     }
     let moved = crate::transfer::Progress::default();
-    let (received, announced) = session.file_body(&header, &mut Printed, blake3::Hasher::new(), &moved)?;
-    stdout().flush().map_err(|error| Error::local("write to", "standard output", error))?;
+    let mut printed = Printed::open()?;
+    let (received, announced) = session.file_body(&header, &mut printed, blake3::Hasher::new(), &moved)?;
     let verified = announced == Some(received.digest);
     let outcome = if verified { ReceiptOutcome::Verified } else { ReceiptOutcome::Mismatch };
     session.request(&Request::Receipt(Receipt { transfer: header.transfer, outcome }))?;
@@ -220,16 +222,28 @@ fn to_standard_output(mut session: Session, path: &RemotePath, report: &Report) 
     Ok(())
 }
 
-struct Printed;
+/// Standard output without the buffer of the standard library, which looks for the last line in whatever is written.
+struct Printed(File);
+
+impl Printed {
+    fn open() -> Result<Self> {
+        let same = stdout().as_fd().try_clone_to_owned().map_err(not_printed)?;
+        Ok(Self(same.into()))
+    }
+}
 
 impl Sink for Printed {
     fn store(&mut self, bytes: &[u8]) -> Result<()> {
-        stdout().lock().write_all(bytes).map_err(|error| Error::local("write to", "standard output", error))
+        self.0.write_all(bytes).map_err(not_printed)
     }
 
     fn take_back(&mut self, _: u64) -> Result<()> {
         Ok(())
     }
+}
+
+fn not_printed(error: std::io::Error) -> Error {
+    Error::local("write to", "standard output", error)
 }
 
 /// `-o FILE`: the folder of FILE takes the place of the download folder, and its name that of the file.
