@@ -2,6 +2,7 @@
 //!
 //! Owns everything that the client writes to disk. Names are [`RemotePath`]s, parsed before they come here; they are
 //! opened beneath the folder without following links, and no file is replaced unless that was asked for.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::open_folders::OpenFolders;
 use crate::conflict::{Place, find_place};
@@ -276,8 +277,7 @@ fn digest_of(found: &OpenFile, path: &RemotePath) -> Result<Option<Digest>> {
 }
 
 fn partial_prefix(path: &RemotePath) -> String {
-    let digest = blake3::hash(path.as_bytes());
-    format!("{}-", &digest.to_hex()[..32])
+    format!("{:.32}-", blake3::hash(path.as_bytes()).to_hex().as_str())
 }
 
 fn parse_hex(text: &str) -> Option<Vec<u8>> {
@@ -285,7 +285,8 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
         .chars()
         .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
         .collect::<Option<_>>()?;
-    digits.len().is_multiple_of(2).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    let (pairs, odd) = digits.as_chunks::<2>();
+    odd.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 #[cfg(test)]
@@ -313,6 +314,17 @@ mod tests {
         let partial = folder.partial(&path("a/b")).unwrap().unwrap();
         assert_eq!((partial.staged.length(), partial.version.as_bytes()), (3, &b"\x01\xff"[..]));
         assert!(folder.partial(&path("a")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_partial_file_is_named_after_path_and_version() {
+        let name = format!("{}{}", partial_prefix(&path("a/b")), Version::new(b"\x01\xff").unwrap());
+        assert_eq!(name, format!("{}-01ff", &blake3::hash(b"a/b").to_hex()[..32]));
+        assert_eq!(name.len(), PREFIX + 4);
+        assert_eq!(parse_hex("01ff"), Some(vec![1, 255]));
+        for not_hex in ["1", "01f", "0g", "é0"] {
+            assert_eq!(parse_hex(not_hex), None, "{not_hex}");
+        }
     }
 
     #[test]

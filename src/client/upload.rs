@@ -3,6 +3,7 @@
 //! A worker has one connection at a time. Small files follow each other without waiting ([`WINDOW`] of them unanswered at
 //! most); a large one is asked about first, and goes on where an earlier attempt broke off. Strategies, retries and
 //! backoff are those of [`super::download`].
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::exchange::{changed, exchange, put, shown_path, upload_id};
 use super::line::{Line, Queue, Recovery};

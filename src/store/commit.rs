@@ -14,6 +14,7 @@ use crate::wire::{ErrorCode, RemoteFolder, RemotePath, StoredOutcome};
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use rustix::fs::{fsync, syncfs};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
@@ -117,10 +118,14 @@ impl Store {
     /// Gives a flushed file its name, or finds that it needs none.
     fn place(&self, plan: &Plan, mut ready: Ready, folders: &mut Folders, on_wait: &mut OnWait<'_>) -> Result<Answer> {
         let (parent, is_worth_remembering) = (plan.path.parent(), ready.length() > REMEMBER_FROM);
-        if !folders.contains_key(&parent) {
-            folders.insert(parent.clone(), self.root.make_folders(&parent)?);
-        }
-        let folder = folders[&parent].folder.as_fd();
+        let folder = match folders.entry(parent) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let made = self.root.make_folders(place.key())?;
+                place.insert(made)
+            }
+        };
+        let folder = folder.folder.as_fd();
         // Most names are free: the rename itself finds out, and only a taken one is looked at.
         let (mut path, mut replace) = (plan.path.clone(), Replace::Never);
         loop {

@@ -5,6 +5,7 @@
 //!
 //! Nothing outside this folder opens a hosted file; nothing inside it trusts a name that is not a
 //! [`RemotePath`].
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod commit;
 mod digests;
@@ -263,10 +264,10 @@ impl Store {
         for (name, age, size) in staging.leftovers()? {
             let is_dead = sweep == Sweep::Start && name.starts_with(TEMPORARY);
             if !is_dead && age < keep {
-                swept.kept += 1;
+                swept.kept = swept.kept.saturating_add(1);
             } else if staging.remove(&name).is_ok() {
-                swept.removed += 1;
-                swept.bytes += size;
+                swept.removed = swept.removed.saturating_add(1);
+                swept.bytes = swept.bytes.saturating_add(size);
             }
         }
         Ok(swept)
