@@ -9,6 +9,7 @@
 
 mod commit;
 mod digests;
+mod flush;
 mod list;
 mod space;
 mod unflushed;
@@ -65,7 +66,7 @@ pub struct Store {
     space: Space,
     config: Config,
     temporary: AtomicU64,
-    unflushed: Unflushed,
+    unflushed: Arc<Unflushed>,
 }
 
 /// What a PUT that asks is answered with.
@@ -102,7 +103,7 @@ impl Store {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let digests = Digests::open(staging.as_ref().map(|staging| staging.state_folder()), threads)?;
         let space = Space::new(config.min_free_space);
-        let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Unflushed::default());
+        let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Arc::default());
         Ok(Self { root, staging, digests, claims, space, config, temporary, unflushed })
     }
 
@@ -233,7 +234,7 @@ impl Store {
         Ok(match place {
             Place::Free(..) => None,
             Place::Identical(path) => {
-                self.unflushed.settle(&self.root, folder.as_fd(), path.name())?;
+                self.settle(self.unflushed.directories(&self.root, folder.as_fd(), &path)?, on_wait)?;
                 Some(Answer::identical(path))
             }
             Place::Skipped => Some(Answer::skipped(plan.path.clone())),
