@@ -258,7 +258,7 @@ impl Worker<'_> {
         };
         match ended {
             Ok(Ended::Again(job)) => {
-                shown.finish(Outcome::Skipped("started over".into()));
+                shown.finish(Outcome::Again("started over".into()));
                 self.line.again(job);
             }
             Ok(Ended::Finally(status, transfer, resumed)) => {
@@ -274,7 +274,7 @@ impl Worker<'_> {
                 }
             }
             Err(error) => {
-                shown.finish(Outcome::Failed(error.to_string()));
+                shown.finish(Outcome::Again(error.to_string()));
                 // A line that breaks again and again still brings something each time.
                 if shown.moved() > 0 {
                     self.line.went_well();
@@ -408,6 +408,8 @@ impl Worker<'_> {
             && let Some(job) = self.line.next_job()
         {
             let partial = self.kept(&job);
+            let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), partial);
+            shown.finish(Outcome::Failed(error.to_string()));
             self.report(job, Status::Failed { error, partial }, None, 0, 0);
         }
     }
@@ -415,7 +417,7 @@ impl Worker<'_> {
     /// What was on its way will not be answered.
     fn ask_again(&mut self) {
         while let Some(waiting) = self.waiting.pop_back() {
-            waiting.shown.finish(Outcome::Skipped("asked for again".into()));
+            waiting.shown.finish(Outcome::Again("the connection broke".into()));
             if let Asked::Bytes(Some(resumed)) = waiting.asked {
                 self.shared.folder.leave(waiting.job.place(), resumed.partial.staged);
             }
