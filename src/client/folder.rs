@@ -30,7 +30,7 @@ const ONCE: &str = "once-";
 
 /// The folder that downloads go into.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub struct Folder {
     root: Root,
     staging: Arc<Staging>,
     /// Partial files that wait to be resumed: the name of each by its prefix, which stands for the path.
@@ -56,14 +56,19 @@ pub(super) enum Before {
 
 /// What an earlier attempt left of a file.
 #[derive(Debug)]
-pub(super) struct Partial {
-    pub(super) staged: Staged,
-    pub(super) version: Version,
+pub struct Partial {
+    /// The partial file, locked.
+    pub staged: Staged,
+    /// The version that it is the beginning of.
+    pub version: Version,
 }
 
 impl Folder {
     /// Opens the folder, making it if it is missing, and removes partial files that nobody came back for.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn open(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(|error| Error::local("make the folder", path.display(), error))?;
         let root = Root::open(path)?;
         let staging = Arc::new(open_staging(&root)?);
@@ -113,12 +118,16 @@ impl Folder {
     }
 
     /// Whether something may be left of a file from an earlier attempt.
-    pub(super) fn has_partial(&self, path: &RemotePath) -> bool {
+    #[must_use]
+    pub fn has_partial(&self, path: &RemotePath) -> bool {
         self.partials().contains_key(&partial_prefix(path))
     }
 
     /// What is left of a file from an earlier attempt.
-    pub(super) fn partial(&self, path: &RemotePath) -> Result<Option<Partial>> {
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn partial(&self, path: &RemotePath) -> Result<Option<Partial>> {
         let Some(name) = self.partials().remove(&partial_prefix(path)) else { return Ok(None) };
         let version = name.get(PREFIX..).and_then(parse_hex).and_then(|bytes| Version::new(&bytes));
         let (Some(version), Some(staged)) = (version, self.staging.resume(&name)?) else { return Ok(None) };
@@ -128,7 +137,7 @@ impl Folder {
     }
 
     /// Leaves a partial file for a later attempt, of this client or of one to come.
-    pub(super) fn leave(&self, path: &RemotePath, mut staged: Staged) {
+    pub fn leave(&self, path: &RemotePath, mut staged: Staged) {
         if staged.name().starts_with(ONCE) {
             return;
         }
@@ -137,7 +146,10 @@ impl Folder {
     }
 
     /// Begins the partial file of what FILE announces.
-    pub(super) fn begin(&self, path: &RemotePath, header: &FileHeader) -> Result<Staged> {
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn begin(&self, path: &RemotePath, header: &FileHeader) -> Result<Staged> {
         if header.size <= NOT_RESUMED {
             return self.begin_once();
         }
