@@ -5,9 +5,11 @@
 //!
 //! Nothing outside this folder opens a hosted file; nothing inside it trusts a name that is not a
 //! [`RemotePath`].
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod commit;
 mod digests;
+mod flush;
 mod list;
 mod space;
 mod unflushed;
@@ -64,7 +66,7 @@ pub struct Store {
     space: Space,
     config: Config,
     temporary: AtomicU64,
-    unflushed: Unflushed,
+    unflushed: Arc<Unflushed>,
 }
 
 /// What a PUT that asks is answered with.
@@ -101,7 +103,7 @@ impl Store {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let digests = Digests::open(staging.as_ref().map(|staging| staging.state_folder()), threads)?;
         let space = Space::new(config.min_free_space);
-        let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Unflushed::default());
+        let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Arc::default());
         Ok(Self { root, staging, digests, claims, space, config, temporary, unflushed })
     }
 
@@ -232,7 +234,7 @@ impl Store {
         Ok(match place {
             Place::Free(..) => None,
             Place::Identical(path) => {
-                self.unflushed.settle(&self.root, folder.as_fd(), path.name())?;
+                self.settle(self.unflushed.directories(&self.root, folder.as_fd(), &path)?, on_wait)?;
                 Some(Answer::identical(path))
             }
             Place::Skipped => Some(Answer::skipped(plan.path.clone())),
@@ -263,10 +265,10 @@ impl Store {
         for (name, age, size) in staging.leftovers()? {
             let is_dead = sweep == Sweep::Start && name.starts_with(TEMPORARY);
             if !is_dead && age < keep {
-                swept.kept += 1;
+                swept.kept = swept.kept.saturating_add(1);
             } else if staging.remove(&name).is_ok() {
-                swept.removed += 1;
-                swept.bytes += size;
+                swept.removed = swept.removed.saturating_add(1);
+                swept.bytes = swept.bytes.saturating_add(size);
             }
         }
         Ok(swept)
