@@ -56,7 +56,8 @@ enum Fate {
     Keep,
 }
 
-/// Proof that a staged file has the digest that was announced for it. Only [`Staged::verify`] makes one.
+/// Proof that a staged file has the digest that was announced for it. Only [`Staged::verify`] makes one, and
+/// [`Staged::verify_whole`] by way of it.
 #[derive(Debug)]
 pub struct Verified {
     staged: Staged,
@@ -217,13 +218,29 @@ impl Staged {
     ///
     /// # Errors
     /// [`Error::Local`]; the file then holds what was written before.
-    pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut end = self.length;
+        let written = self.put(bytes, &mut end);
+        self.length = end;
+        written
+    }
+
+    /// Writes bytes in their place, in no order: what holds them is for the caller to know, [`Staged::length`] does not tell.
+    ///
+    /// # Errors
+    /// [`Error::Local`]; some of them may have been written.
+    pub fn write_at(&self, bytes: &[u8], mut offset: u64) -> Result<()> {
+        self.put(bytes, &mut offset)
+    }
+
+    /// Writes bytes at `end`, which moves with them.
+    fn put(&self, mut bytes: &[u8], end: &mut u64) -> Result<()> {
         while !bytes.is_empty() {
-            let aligned = usize::try_from(PIECE.saturating_sub(self.length % PIECE)).unwrap_or(usize::MAX);
-            match pwrite(&self.file, bytes.get(..aligned).unwrap_or(bytes), self.length) {
+            let aligned = usize::try_from(PIECE.saturating_sub(*end % PIECE)).unwrap_or(usize::MAX);
+            match pwrite(&self.file, bytes.get(..aligned).unwrap_or(bytes), *end) {
                 Ok(0) => return Err(failed("write", &self.name, Errno::NOSPC)),
                 Ok(count) => {
-                    self.length = self.length.saturating_add(count as u64);
+                    *end = end.saturating_add(count as u64);
                     bytes = bytes.get(count..).unwrap_or_default();
                 }
                 Err(Errno::INTR) => {}
@@ -292,6 +309,23 @@ impl Staged {
             ));
         }
         Ok(Verified { staged: self, digest: received })
+    }
+
+    /// Checks a file of `size` bytes that was written in parts ([`Staged::write_at`]): `merged` is the digest that the parts
+    /// have together, once all of them are there. What was written beyond `size` is cut off, and the file is given its
+    /// modification time. A file that fails is removed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Mismatch`], also if fewer bytes were written; [`Error::Local`].
+    pub fn verify_whole(mut self, size: u64, modified: i64, merged: Digest, announced: Digest) -> Result<Verified> {
+        self.discard();
+        let written = self.file.metadata().map_err(|error| failed("stat", &self.name, error))?.len();
+        if written < size {
+            return Err(Error::refused(ErrorCode::Mismatch, "fewer bytes were received than the file has"));
+        }
+        self.truncate(size)?;
+        self.set_modified(modified)?;
+        self.verify(merged, announced)
     }
 }
 
@@ -458,6 +492,27 @@ mod tests {
         staged.write(b"wrong").unwrap();
         assert_eq!(staged.verify(digest(b"wrong"), digest(b"right")).unwrap_err().code(), ErrorCode::Mismatch);
         assert!(staging.leftovers().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_written_in_parts_is_verified_as_a_whole() {
+        let (dir, root, staging) = staging();
+        let staged = staging.create("1").unwrap();
+        staged.write_at(b"notes", 8).unwrap();
+        staged.write_at(b"cdefgh", 2).unwrap();
+        staged.write_at(b"ab", 0).unwrap();
+        let ready = staged.verify_whole(8, 7, digest(b"abcdefgh"), digest(b"abcdefgh")).unwrap().without_flush();
+        assert_eq!(ready.length(), 8);
+        assert_eq!(crate::root::FileState::of_file(ready.file()).unwrap().modified, 7);
+        ready.commit(root.directory(), b"f", Replace::Never).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"abcdefgh");
+        for (size, announced) in [(4, &b"abc"[..]), (3, b"xyz")] {
+            let staged = staging.create("2").unwrap();
+            staged.write_at(b"abc", 0).unwrap();
+            let error = staged.verify_whole(size, 7, digest(b"abc"), digest(announced)).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::Mismatch);
+            assert!(staging.leftovers().unwrap().is_empty());
+        }
     }
 
     #[test]

@@ -390,7 +390,7 @@ impl Worker<'_> {
         };
         let announced = announced.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
         staged.set_modified(header.modified)?;
-        let ready = staged.verify(received.digest, announced)?.without_flush();
+        let ready = staged.verify(received.digest(), announced)?.without_flush();
         folder.place(ready, job.place(), self.policy(job))
     }
 

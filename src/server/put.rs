@@ -241,7 +241,10 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
 /// All bytes are there; the frame after them says what to do with them.
 fn conclude_bytes(session: &mut Session<'_>, mut upload: Upload, record: Record, received: Received) -> Result<()> {
     let finished = match Request::decode(received.kind, &received.body) {
-        Ok(Request::Finish(Finish { digest })) => received.stored.and_then(|()| upload.finish(received.digest, digest)),
+        Ok(Request::Finish(Finish { digest })) => {
+            let of_bytes = received.digest();
+            received.stored.and_then(|()| upload.finish(of_bytes, digest))
+        }
         Ok(Request::Abandon(Abandon { keep })) => {
             use crate::transfer::Sink;
             if !keep || upload.take_back(received.last_frame).is_err() {

@@ -10,9 +10,11 @@ mod helper;
 mod progress;
 mod receive;
 mod send;
+mod tree;
 
 pub use digest::{digest_bytes, digest_file, finish, hash_range};
 pub use helper::Helper;
 pub use progress::{Counter, Progress};
 pub use receive::{Received, Sink, discard, receive};
 pub use send::{read_exactly, send_range};
+pub use tree::{Node, Segments};

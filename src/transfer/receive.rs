@@ -31,6 +31,14 @@ pub trait Sink {
     fn take_back(&mut self, bytes: u64) -> Result<()>;
 }
 
+impl Received {
+    /// The digest of what came before and what came in.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        finish(&self.hasher)
+    }
+}
+
 impl Sink for Staged {
     fn store(&mut self, bytes: &[u8]) -> Result<()> {
         self.write(bytes)
@@ -44,8 +52,8 @@ impl Sink for Staged {
 /// How a run of DATA frames ended.
 #[derive(Debug)]
 pub struct Received {
-    /// Digest of everything that the hasher was given: what it had before, and what came in.
-    pub digest: Digest,
+    /// The hasher: it was given what came before, and what came in.
+    pub hasher: Box<blake3::Hasher>,
     /// Bytes that came in.
     pub bytes: u64,
     /// Bytes of the last DATA frame, in case the frame after it takes them back.
@@ -132,7 +140,7 @@ impl Intake<'_> {
     fn finish(mut self, kind: Kind, body: Vec<u8>) -> Result<Received> {
         let stored = self.hand_on();
         let (bytes, last_frame) = (self.bytes, self.last_frame);
-        Ok(Received { digest: self.hashing.finish()?, bytes, last_frame, kind, body, stored })
+        Ok(Received { hasher: self.hashing.finish()?, bytes, last_frame, kind, body, stored })
     }
 }
 
@@ -228,15 +236,15 @@ impl Hashing {
         }
     }
 
-    fn finish(self) -> Result<Digest> {
+    fn finish(self) -> Result<Box<blake3::Hasher>> {
         match self {
-            Self::Inline(hasher) => Ok(finish(&hasher)),
+            Self::Inline(hasher) => Ok(hasher),
             Self::Threaded { receiver, thread, _helper } => {
                 drop(receiver);
                 let hasher = thread
                     .join()
                     .map_err(|_| Error::local("hash", "the file", std::io::Error::other("the thread died")))?;
-                Ok(finish(&hasher))
+                Ok(Box::new(hasher))
             }
         }
     }

@@ -222,7 +222,7 @@ fn to_standard_output(mut session: Session, path: &RemotePath, report: &Report) 
     let moved = crate::transfer::Progress::default();
     let mut printed = Printed::open()?;
     let (received, announced) = session.file_body(&header, &mut printed, blake3::Hasher::new(), &moved)?;
-    let verified = announced == Some(received.digest);
+    let verified = announced == Some(received.digest());
     let outcome = if verified { ReceiptOutcome::Verified } else { ReceiptOutcome::Mismatch };
     session.request(&Request::Receipt(Receipt { transfer: header.transfer, outcome }))?;
     session.close();
