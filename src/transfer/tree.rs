@@ -111,6 +111,7 @@ fn left_of(count: usize) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "sizes of a test")]
 mod tests {
     use super::*;
     use crate::transfer::digest_bytes;
@@ -126,7 +127,7 @@ mod tests {
         let node = |index| {
             let (offset, length) = segments.part(index);
             let mut hasher = segments.hasher(index);
-            hasher.update(&content[offset as usize..(offset + length) as usize]);
+            hasher.update(&content[offset as usize..][..length as usize]);
             Node::of(&hasher).unwrap()
         };
         (0..segments.count()).map(node).collect()
