@@ -148,7 +148,7 @@ fn a_small_file_costs_few_calls_on_both_sides() {
 fn a_large_file_costs_few_calls_for_each_mebibyte() {
     const MIB: u64 = 64;
     let prepare = |host: &Path| std::fs::write(host.join("big"), vec![7; (MIB as usize) << 20]).unwrap();
-    let Some((server, client)) = calls(prepare, &["--dir", "in", "get", "big"]) else { return };
+    let Some((server, client)) = calls(prepare, &["--segments", "never", "--dir", "in", "get", "big"]) else { return };
     let each = |calls: u64| calls.saturating_sub(400) as f64 / MIB as f64;
     // How much a call of recv or sendfile moves is up to the kernel: 64 KiB at least, and a wait for each at most.
     assert!(each(server) <= 48.0, "{} calls of the server for a MiB", each(server));

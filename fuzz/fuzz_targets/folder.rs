@@ -2,7 +2,7 @@
 //! partial file by its name and nothing else, and neither reads nor changes what lies outside.
 #![no_main]
 
-use hostdir::client::folder::Folder;
+use hostdir::client::folder::{Folder, Growth};
 use hostdir::wire::{FileHeader, RemotePath, TransferId, Version};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
@@ -89,7 +89,9 @@ fn leftovers(dir: &Path, downloads: &Path, records: &[u8]) {
     }
     let (first, second) = (open(downloads), open(downloads));
     for path in PATHS {
-        check(&first, &second, path, &files);
+        for growth in [Growth::Appended, Growth::Segmented] {
+            check(&first, &second, path, growth, &files);
+        }
     }
     drop((first, second));
     let kept = |name: &String| partial.join(name).symlink_metadata().is_ok_and(|it| it.is_file());
@@ -105,49 +107,53 @@ fn name(stem: u8, rest: &[u8]) -> Vec<u8> {
     let stem = match stem % 8 {
         0 => String::new(),
         1 => "once-".into(),
-        2 => prefix(PATHS[0]).to_uppercase(),
-        3..6 => prefix(PATHS[0]),
-        _ => prefix(PATHS[1]),
+        2 => prefix(PATHS[0], Growth::Appended).to_uppercase(),
+        3..5 => prefix(PATHS[0], Growth::Appended),
+        5 => prefix(PATHS[0], Growth::Segmented),
+        6 => prefix(PATHS[1], Growth::Segmented),
+        _ => prefix(PATHS[1], Growth::Appended),
     };
     let mut name = stem.into_bytes();
     name.extend(rest.iter().take(120).map(|byte| if *byte == b'/' { b'_' } else { *byte }));
     if matches!(&name[..], b"" | b"." | b"..") { b"dots".to_vec() } else { name }
 }
 
-fn prefix(path: &str) -> String {
-    format!("{:.32}-", blake3::hash(path.as_bytes()).to_hex().as_str())
+fn prefix(path: &str, growth: Growth) -> String {
+    let mark = if growth == Growth::Appended { '-' } else { '+' };
+    format!("{:.32}{mark}", blake3::hash(path.as_bytes()).to_hex().as_str())
 }
 
-fn check(first: &Folder, second: &Folder, path: &str, files: &BTreeMap<String, u64>) {
+fn check(first: &Folder, second: &Folder, path: &str, growth: Growth, files: &BTreeMap<String, u64>) {
     let remote = RemotePath::parse(path.as_bytes()).expect("a path");
-    let of_path = || files.iter().filter_map(|(name, length)| Some((name.strip_prefix(&prefix(path))?, *length)));
-    assert_eq!(first.has_partial(&remote), of_path().count() > 0);
-    let found = first.partial(&remote).expect("a leftover can be opened, or is none");
+    let prefix = prefix(path, growth);
+    let of_path = || files.iter().filter_map(|(name, length)| Some((name.strip_prefix(&prefix)?, *length)));
+    assert_eq!(first.has_partial(&remote, growth), of_path().count() > 0);
+    let found = first.partial(&remote, growth).expect("a leftover can be opened, or is none");
     match &found {
         Some(partial) => {
             let held = of_path().find(|(version, _)| hex(version).is_some_and(|it| it == partial.version.as_bytes()));
             let (_, length) = held.expect("a version out of nothing");
-            assert!(of_path().any(|(version, _)| partial.staged.name() == prefix(path) + version));
+            assert!(of_path().any(|(version, _)| partial.staged.name() == format!("{prefix}{version}")));
             assert!(of_path().count() > 1 || partial.staged.length() == length);
-            let theirs = second.partial(&remote).expect("a leftover can be opened");
+            let theirs = second.partial(&remote, growth).expect("a leftover can be opened");
             assert!(theirs.is_none_or(|it| it.staged.name() != partial.staged.name()), "two clients have one file");
         }
         None => assert!(of_path().count() != 1 || of_path().all(|(version, _)| hex(version).is_none()), "one is lost"),
     }
-    let Some(partial) = found else { return begin(first, &remote, b"\x01") };
+    let Some(partial) = found else { return begin(first, &remote, growth, b"\x01") };
     let (version, length) = (partial.version.clone(), partial.staged.length());
-    begin(first, &remote, version.as_bytes());
-    first.leave(&remote, partial.staged);
-    let again = first.partial(&remote).expect("it can be opened").expect("it was left a moment ago");
+    begin(first, &remote, growth, version.as_bytes());
+    first.leave(partial.staged);
+    let again = first.partial(&remote, growth).expect("it can be opened").expect("it was left a moment ago");
     assert_eq!((again.version, again.staged.length()), (version, length));
 }
 
 /// A download begins whatever was left, and empty.
-fn begin(folder: &Folder, path: &RemotePath, version: &[u8]) {
+fn begin(folder: &Folder, path: &RemotePath, growth: Growth, version: &[u8]) {
     for size in [9, 64 * 1024 + 1] {
         let version = Version::new(version).expect("a version");
         let header = FileHeader { transfer: TransferId(1), size, modified: 0, version, offset: 0, length: size };
-        let mut staged = folder.begin(path, &header).expect("a new file can be begun");
+        let mut staged = folder.begin(path, &header, growth).expect("a new file can be begun");
         assert_eq!((staged.length(), staged.file().metadata().expect("it is open").len()), (0, 0));
         staged.write(b"new").expect("it can be written");
     }

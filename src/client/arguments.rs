@@ -1,6 +1,6 @@
 //! The command line: flags, commands, and where each setting came from.
 
-use super::options::Strategy;
+use super::options::{Segmenting, Strategy};
 use super::terminal::ColorChoice;
 use crate::wire::OnConflict;
 use clap::builder::BoolishValueParser;
@@ -55,6 +55,10 @@ pub(super) struct Settings {
     /// One connection a file, --jobs of them at a time
     #[arg(long, env = "HOSTDIR_PARALLEL", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) parallel: bool,
+
+    /// Fetch a large file over several connections at a time, where --jobs leaves some free
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Segments::Auto, env = "HOSTDIR_SEGMENTS", global = true)]
+    pub(super) segments: Segments,
 
     /// If a name is taken by other content
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Conflict::Rename, env = "HOSTDIR_ON_CONFLICT", global = true)]
@@ -175,6 +179,17 @@ pub(super) enum Conflict {
     Fail,
 }
 
+/// `--segments`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Segments {
+    /// Where the server is far and the file has 64 MiB or more
+    Auto,
+    /// Wherever a file is long enough to be cut
+    Always,
+    /// Never
+    Never,
+}
+
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Color {
@@ -269,6 +284,16 @@ impl From<Conflict> for OnConflict {
             Conflict::Rename => Self::Rename,
             Conflict::Overwrite => Self::Overwrite,
             Conflict::Fail => Self::Fail,
+        }
+    }
+}
+
+impl From<Segments> for Segmenting {
+    fn from(segments: Segments) -> Self {
+        match segments {
+            Segments::Auto => Self::Auto,
+            Segments::Always => Self::Always,
+            Segments::Never => Self::Never,
         }
     }
 }

@@ -2,20 +2,22 @@
 //!
 //! A worker has one connection at a time. It keeps several requests on their way ([`WINDOW`]), so that a small file does not
 //! cost a round trip, and takes the answers in order. Serial is one worker; parallel is several, each with a new
-//! connection for every file; by default several workers keep their connections. A connection that breaks is dialled again with
+//! connection for every file; by default several workers keep their connections, and those that have nothing left to do
+//! help with a large file (`segments`). A connection that breaks is dialled again with
 //! backoff, and what was on its way is asked for again, from where it broke off.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::cancel::hash_unless_stopped;
-use super::folder::{Before, Folder, Partial, Placed};
+use super::folder::{Before, Folder, Growth, Partial, Placed};
 use super::line::{Line, Queue, Recovery};
 use super::options::{Options, Strategy};
 use super::report::{FileReport, Report, Status, say};
+use super::segments::{self, Crew, Fetched};
 use super::session::Session;
 use super::terminal::progress::{Outcome, Progress, Transfer};
 use crate::error::{Error, Result};
 use crate::staged::Staged;
-use crate::transfer::Counter;
+use crate::transfer::{Counter, Segments};
 use crate::wire::{
     ErrorCode, FileHeader, Get, OnConflict, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, TransferId,
     Violation,
@@ -72,7 +74,7 @@ impl Job {
 /// Fetches files. `session` is used first; what became of each file is in `report`.
 pub(super) fn download(
     mut jobs: Vec<Job>,
-    session: Session,
+    mut session: Session,
     folder: &Folder,
     options: &Options,
     progress: &Progress,
@@ -82,10 +84,17 @@ pub(super) fn download(
         // The largest first: nobody then waits for one large file at the end.
         jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
     }
-    let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
+    let largest = jobs.iter().map(|job| job.size).max().unwrap_or(0);
+    let segmented_from = segments::threshold(options, &mut session, largest);
+    let workers = match (options.strategy, segmented_from) {
+        (Strategy::Serial, _) => 1,
+        (_, Some(least)) if largest >= least => options.jobs,
+        _ => options.jobs.min(jobs.len()),
+    };
     progress.expect(jobs.len() as u64, jobs.iter().fold(0, |sum, job| sum.saturating_add(job.size)));
     let queue = Queue::new(jobs);
-    let shared = Shared { folder, options, progress, report };
+    let crew = segmented_from.map(|_| Crew::new(workers));
+    let shared = Shared { folder, options, progress, report, segmented_from, crew };
     let mut session = Some(session);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -101,6 +110,10 @@ struct Shared<'a> {
     options: &'a Options,
     progress: &'a Progress,
     report: &'a Report,
+    /// From this size on files are fetched in segments, if any are.
+    segmented_from: Option<u64>,
+    /// Who helps with them.
+    crew: Option<Crew>,
 }
 
 struct Worker<'a> {
@@ -148,11 +161,10 @@ impl Worker<'_> {
                 self.recover(error);
             }
             let Some(waiting) = self.waiting.pop_front() else {
-                if self.line.is_done() {
+                if self.line.is_done() && !self.help() {
                     break;
-                } else {
-                    continue;
-                };
+                }
+                continue;
             };
             match self.take_answer(waiting) {
                 Ok(()) => self.line.went_well(),
@@ -164,6 +176,20 @@ impl Worker<'_> {
         }
     }
 
+    /// Helps with a file that somebody else fetches; `false` when there is none to help with.
+    fn help(&mut self) -> bool {
+        let Some(crew) = &self.shared.crew else { return false };
+        // The server would hold a place for a connection that nobody may need again.
+        let line = &mut self.line;
+        let found = crew.wait(|| line.take_session().into_iter().for_each(Session::close));
+        let Some(file) = found else { return false };
+        let helped = segments::help(&mut self.line, &file);
+        if !helped {
+            crew.retire();
+        }
+        helped
+    }
+
     /// Sends requests until enough are on their way.
     fn fill(&mut self) -> Result<()> {
         if self.waiting.len() > WINDOW / 2 {
@@ -171,8 +197,9 @@ impl Worker<'_> {
         }
         while self.has_room() {
             let Some(job) = self.line.next_job() else { break };
-            if !self.waiting.is_empty() && self.shared.folder.has_partial(job.place()) {
-                // Its digest takes a while; the answers that are due do not wait for that.
+            let is_begun = self.shared.folder.has_partial(job.place(), Growth::Appended);
+            if !self.waiting.is_empty() && (is_begun || self.goes_in_segments(&job)) {
+                // Its digest takes a while, or all of it; the answers that are due do not wait for that.
                 self.line.again(job);
                 break;
             }
@@ -203,9 +230,14 @@ impl Worker<'_> {
             self.report(job, status, None, 0, 0);
             return Ok(());
         }
+        if !self.shared.options.resume {
+            self.shared.folder.forget(job.place());
+        }
+        let in_segments = self.goes_in_segments(&job);
         let asked = match self.shared.folder.look(job.place(), job.size, job.modified, self.policy(&job)) {
-            Ok(Before::Fetch) => Asked::Bytes(self.partial(&job)),
             Ok(Before::Compare) if job.attempts == 0 => Asked::Digest,
+            Ok(Before::Fetch | Before::Compare) if in_segments => return self.fetch_in_segments(job),
+            Ok(Before::Fetch) => Asked::Bytes(self.partial(&job)),
             Ok(Before::Compare) => Asked::Bytes(self.partial(&job)),
             Ok(Before::There(_)) => return self.settle(job, Status::Identical, Outcome::Kept),
             Ok(Before::Skipped) => {
@@ -231,18 +263,41 @@ impl Worker<'_> {
         job.on_conflict.unwrap_or(self.shared.options.on_conflict)
     }
 
+    /// Whether a file is fetched in segments: what was begun in one manner goes on so, over however few connections.
+    fn goes_in_segments(&self, job: &Job) -> bool {
+        let is_begun = |growth| self.shared.folder.has_partial(job.place(), growth);
+        let is_large = self.shared.segmented_from.is_some_and(|least| job.size >= least);
+        let is_due = is_begun(Growth::Segmented) || (is_large && !is_begun(Growth::Appended));
+        Segments::of(job.size).is_some() && is_due
+    }
+
+    /// Fetches a file in segments, from asking for it to its name.
+    fn fetch_in_segments(&mut self, job: Job) -> Result<()> {
+        let Shared { folder, progress, crew, .. } = self.shared;
+        let shown = progress.start(job.path.as_bytes(), Some(job.size), 0);
+        let policy = self.policy(&job);
+        let ended = match segments::lead(&mut self.line, folder, crew.as_ref(), &job, policy, &shown) {
+            Ok(Fetched::Placed(placed, transfer, held)) => Ok(Ended::Finally(status(placed, &job), transfer, held)),
+            Ok(Fetched::Again(size, _)) if job.attempts < ATTEMPTS => {
+                Ok(Ended::Again(Job { size, ..job.clone().once_more() }))
+            }
+            Ok(Fetched::Again(_, error)) | Err(error) => Err(error),
+        };
+        self.conclude(job, &shown, ended)
+    }
+
     /// What an earlier attempt left, if it can be resumed. What cannot is removed, and fetched anew.
     fn partial(&self, job: &Job) -> Option<Resumed> {
-        let mut partial = self.shared.folder.partial(job.place()).ok().flatten()?;
+        let mut partial = self.shared.folder.partial(job.place(), Growth::Appended).ok().flatten()?;
         let held = partial.staged.length();
         let mut hasher = Box::new(blake3::Hasher::new());
         let stop = || self.shared.options.link.cancel.is_cancelled();
-        let is_wanted = self.shared.options.resume && held <= job.size;
+        let is_wanted = held <= job.size;
         if is_wanted && hash_unless_stopped(&mut hasher, partial.staged.file(), 0, held, &stop).unwrap_or(false) {
             return Some(Resumed { partial, hasher });
         }
         if stop() {
-            self.shared.folder.leave(job.place(), partial.staged);
+            self.shared.folder.leave(partial.staged);
         } else {
             partial.staged.discard();
         }
@@ -256,6 +311,15 @@ impl Worker<'_> {
             Asked::Digest => self.compare(job.clone()),
             Asked::Bytes(partial) => self.fetch(job.clone(), partial, &shown),
         };
+        // A line that breaks again and again still brings something each time.
+        if ended.is_err() && shown.moved() > 0 {
+            self.line.went_well();
+        }
+        self.conclude(job, &shown, ended)
+    }
+
+    /// Notes what came of a file. An error is the connection's, and the file is asked for again.
+    fn conclude(&mut self, job: Job, shown: &Transfer, ended: Result<Ended>) -> Result<()> {
         match ended {
             Ok(Ended::Again(job)) => {
                 shown.finish(Outcome::Again("started over".into()));
@@ -275,10 +339,6 @@ impl Worker<'_> {
             }
             Err(error) => {
                 shown.finish(Outcome::Again(error.to_string()));
-                // A line that breaks again and again still brings something each time.
-                if shown.moved() > 0 {
-                    self.line.went_well();
-                }
                 // The first of those that are tried again is the one that the error is about.
                 self.ask_again();
                 self.line.again(job);
@@ -324,7 +384,7 @@ impl Worker<'_> {
                 return Ok(Ended::Again(job.once_more()));
             }
             Err(error) => {
-                resumed.into_iter().for_each(|resumed| self.shared.folder.leave(job.place(), resumed.partial.staged));
+                resumed.into_iter().for_each(|resumed| self.shared.folder.leave(resumed.partial.staged));
                 return Err(error);
             }
             Ok(header) => header,
@@ -336,7 +396,7 @@ impl Worker<'_> {
         shown.set_size(header.size);
         let (staged, hasher) = match resumed {
             Some(Resumed { partial, hasher }) => (partial.staged, *hasher),
-            None => match self.shared.folder.begin(job.place(), &header) {
+            None => match self.shared.folder.begin(job.place(), &header, Growth::Appended) {
                 Ok(staged) => (staged, blake3::Hasher::new()),
                 Err(error) => {
                     self.line.session()?.skip_body(header.length);
@@ -379,7 +439,7 @@ impl Worker<'_> {
         let (received, announced) = match session.file_body(header, &mut staged, hasher, shown) {
             Ok(body) => body,
             Err(error @ (Error::Network { .. } | Error::Timeout { .. })) => {
-                folder.leave(job.place(), staged);
+                folder.leave(staged);
                 return Err(error);
             }
             Err(error) => {
@@ -419,7 +479,7 @@ impl Worker<'_> {
         while let Some(waiting) = self.waiting.pop_back() {
             waiting.shown.finish(Outcome::Again("the connection broke".into()));
             if let Asked::Bytes(Some(resumed)) = waiting.asked {
-                self.shared.folder.leave(waiting.job.place(), resumed.partial.staged);
+                self.shared.folder.leave(resumed.partial.staged);
             }
             self.line.again(waiting.job);
         }
@@ -427,10 +487,15 @@ impl Worker<'_> {
 
     /// Bytes of a file that wait to be resumed.
     fn kept(&self, job: &Job) -> u64 {
-        let Ok(Some(partial)) = self.shared.folder.partial(job.place()) else { return 0 };
-        let held = partial.staged.length();
-        self.shared.folder.leave(job.place(), partial.staged);
-        held
+        let folder = self.shared.folder;
+        let kept = |growth, held: &dyn Fn(&Staged) -> u64| {
+            let Ok(Some(partial)) = folder.partial(job.place(), growth) else { return 0 };
+            let held = held(&partial.staged);
+            folder.leave(partial.staged);
+            held
+        };
+        let appended = kept(Growth::Appended, &Staged::length);
+        appended.max(kept(Growth::Segmented, &|staged| segments::claimed_bytes(staged, job.size)))
     }
 
     fn settle(&self, job: Job, status: Status, outcome: Outcome) -> Result<()> {
@@ -450,7 +515,7 @@ impl Worker<'_> {
 }
 
 /// Takes the bytes of an answer that has none.
-struct Nowhere;
+pub(super) struct Nowhere;
 
 impl crate::transfer::Sink for Nowhere {
     fn store(&mut self, _: &[u8]) -> Result<()> {

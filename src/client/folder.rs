@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// How long a partial download is kept for the user to come back.
 const KEEP_PARTIAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Characters of a partial file's name that stand for its path; the version follows.
+/// Characters of a partial file's name that stand for its path and for how it grows; the version follows.
 const PREFIX: usize = 33;
 /// Up to this size a partial file is not worth resuming, nor the lock that would keep another client from doing so.
 const NOT_RESUMED: u64 = 64 * 1024;
@@ -52,6 +52,16 @@ pub(super) enum Before {
     Compare,
     /// The name is taken by other content, which is to be left.
     Skipped,
+}
+
+/// How a partial file grows. It is part of the file's name: only of one that grows at its end does the length say what it
+/// holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Growth {
+    /// At its end.
+    Appended,
+    /// In segments, in no order; `segments` knows which are there.
+    Segmented,
 }
 
 /// What an earlier attempt left of a file.
@@ -119,16 +129,16 @@ impl Folder {
 
     /// Whether something may be left of a file from an earlier attempt.
     #[must_use]
-    pub fn has_partial(&self, path: &RemotePath) -> bool {
-        self.partials().contains_key(&partial_prefix(path))
+    pub fn has_partial(&self, path: &RemotePath, growth: Growth) -> bool {
+        self.partials().contains_key(&partial_prefix(path, growth))
     }
 
     /// What is left of a file from an earlier attempt.
     ///
     /// # Errors
     /// [`Error::Local`].
-    pub fn partial(&self, path: &RemotePath) -> Result<Option<Partial>> {
-        let Some(name) = self.partials().remove(&partial_prefix(path)) else { return Ok(None) };
+    pub fn partial(&self, path: &RemotePath, growth: Growth) -> Result<Option<Partial>> {
+        let Some(name) = self.partials().remove(&partial_prefix(path, growth)) else { return Ok(None) };
         let version = name.get(PREFIX..).and_then(parse_hex).and_then(|bytes| Version::new(&bytes));
         let (Some(version), Some(staged)) = (version, self.staging.resume(&name)?) else { return Ok(None) };
         // Another client may be writing to it; the name may also have become a finished file's meanwhile.
@@ -136,24 +146,32 @@ impl Folder {
         Ok((is_ours && self.staging.holds(&staged)).then_some(Partial { staged, version }))
     }
 
-    /// Leaves a partial file for a later attempt, of this client or of one to come.
-    pub fn leave(&self, path: &RemotePath, mut staged: Staged) {
-        if staged.name().starts_with(ONCE) {
-            return;
+    /// Removes what is left of a file from an earlier attempt.
+    pub fn forget(&self, path: &RemotePath) {
+        for growth in [Growth::Appended, Growth::Segmented] {
+            if let Ok(Some(mut partial)) = self.partial(path, growth) {
+                partial.staged.discard();
+            }
         }
-        staged.keep();
-        self.partials().insert(partial_prefix(path), staged.name().to_owned());
+    }
+
+    /// Leaves a partial file for a later attempt, of this client or of one to come.
+    pub fn leave(&self, mut staged: Staged) {
+        if let Some(prefix) = staged.name().get(..PREFIX).filter(|_| !staged.name().starts_with(ONCE)) {
+            self.partials().insert(prefix.to_owned(), staged.name().to_owned());
+            staged.keep();
+        }
     }
 
     /// Begins the partial file of what FILE announces.
     ///
     /// # Errors
     /// [`Error::Local`].
-    pub fn begin(&self, path: &RemotePath, header: &FileHeader) -> Result<Staged> {
+    pub fn begin(&self, path: &RemotePath, header: &FileHeader, growth: Growth) -> Result<Staged> {
         if header.size <= NOT_RESUMED {
             return self.begin_once();
         }
-        let name = format!("{}{}", partial_prefix(path), header.version);
+        let name = format!("{}{}", partial_prefix(path, growth), header.version);
         let mut staged = match self.staging.create_new(&name)? {
             Some(staged) => staged,
             // Another client is at the same file: this one cannot be resumed, but it need not be refused.
@@ -161,7 +179,7 @@ impl Folder {
         };
         flock(staged.file(), FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| Error::local("lock", path, error))?;
-        staged.reserve(header.length)?;
+        staged.reserve(header.size)?;
         Ok(staged)
     }
 
@@ -288,8 +306,12 @@ fn digest_of(found: &OpenFile, path: &RemotePath) -> Result<Option<Digest>> {
     Ok(digest.filter(|_| now == found.state))
 }
 
-fn partial_prefix(path: &RemotePath) -> String {
-    format!("{:.32}-", blake3::hash(path.as_bytes()).to_hex().as_str())
+fn partial_prefix(path: &RemotePath, growth: Growth) -> String {
+    let mark = match growth {
+        Growth::Appended => '-',
+        Growth::Segmented => '+',
+    };
+    format!("{:.32}{mark}", blake3::hash(path.as_bytes()).to_hex().as_str())
 }
 
 fn parse_hex(text: &str) -> Option<Vec<u8>> {
@@ -318,19 +340,19 @@ mod tests {
     fn a_partial_file_is_found_again_with_its_version() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
-        let mut staged = folder.begin(&path("a/b"), &header(b"\x01\xff", NOT_RESUMED + 1)).unwrap();
+        let mut staged = folder.begin(&path("a/b"), &header(b"\x01\xff", NOT_RESUMED + 1), Growth::Appended).unwrap();
         staged.write(b"abc").unwrap();
         let other = Folder::open(dir.path()).unwrap();
-        assert!(other.partial(&path("a/b")).unwrap().is_none(), "another client is writing to it");
-        folder.leave(&path("a/b"), staged);
-        let partial = folder.partial(&path("a/b")).unwrap().unwrap();
+        assert!(other.partial(&path("a/b"), Growth::Appended).unwrap().is_none(), "another client is writing to it");
+        folder.leave(staged);
+        let partial = folder.partial(&path("a/b"), Growth::Appended).unwrap().unwrap();
         assert_eq!((partial.staged.length(), partial.version.as_bytes()), (3, &b"\x01\xff"[..]));
-        assert!(folder.partial(&path("a")).unwrap().is_none());
+        assert!(folder.partial(&path("a"), Growth::Appended).unwrap().is_none());
     }
 
     #[test]
     fn a_partial_file_is_named_after_path_and_version() {
-        let name = format!("{}{}", partial_prefix(&path("a/b")), Version::new(b"\x01\xff").unwrap());
+        let name = format!("{}{}", partial_prefix(&path("a/b"), Growth::Appended), Version::new(b"\x01\xff").unwrap());
         assert_eq!(name, format!("{}-01ff", &blake3::hash(b"a/b").to_hex()[..32]));
         assert_eq!(name.len(), PREFIX + 4);
         assert_eq!(parse_hex("01ff"), Some(vec![1, 255]));
@@ -343,12 +365,12 @@ mod tests {
     fn a_small_file_that_breaks_off_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
-        let first = folder.begin(&path("a"), &header(b"\x01", 9)).unwrap();
-        let second = folder.begin(&path("a"), &header(b"\x01", 9)).unwrap();
+        let first = folder.begin(&path("a"), &header(b"\x01", 9), Growth::Appended).unwrap();
+        let second = folder.begin(&path("a"), &header(b"\x01", 9), Growth::Appended).unwrap();
         assert_ne!(first.name(), second.name());
-        folder.leave(&path("a"), first);
+        folder.leave(first);
         drop(second);
-        assert!(folder.partial(&path("a")).unwrap().is_none());
+        assert!(folder.partial(&path("a"), Growth::Appended).unwrap().is_none());
         assert!(folder.staging.leftovers().unwrap().is_empty());
     }
 

@@ -12,6 +12,10 @@ use crate::error::{Error, Result};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How soon a rest ends that is not needed any more.
+const NAP: Duration = Duration::from_millis(100);
 
 /// The files that workers share.
 #[derive(Debug)]
@@ -108,6 +112,11 @@ impl<'a, J> Line<'a, J> {
         given_up.then(|| Status::Failed { error: Error::disconnected("not tried: the server went away"), partial: 0 })
     }
 
+    /// Whether everything is being stopped.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.options.link.cancel.is_cancelled()
+    }
+
     /// Something went well.
     pub(super) fn went_well(&mut self) {
         self.backoff.progress();
@@ -127,9 +136,33 @@ impl<'a, J> Line<'a, J> {
             self.queue.given_up.store(true, Ordering::Relaxed);
             return Recovery::GiveUp(error);
         };
-        let line = format!("{error}; trying {} again in {:.1} s", link.target, rest.as_secs_f64());
-        self.progress.println(&line);
+        self.say_again(&error, rest);
         link.cancel.rest(rest);
         Recovery::GoOn
+    }
+
+    /// A connection broke, or cannot be had, that others may do without: rests, unless it is not wanted any more. `false` if
+    /// no attempt is left, or everything is being stopped.
+    pub(super) fn try_again(&mut self, error: &Error, is_wanted: &dyn Fn() -> bool) -> bool {
+        self.session = None;
+        let link = &self.options.link;
+        if self.not_tried().is_some() {
+            return false;
+        }
+        let Some(mut rest) = self.backoff.next(link.retries) else { return false };
+        self.say_again(error, rest);
+        while !rest.is_zero() && is_wanted() {
+            let nap = rest.min(NAP);
+            if !link.cancel.rest(nap) {
+                return false;
+            }
+            rest -= nap;
+        }
+        true
+    }
+
+    fn say_again(&self, error: &Error, rest: Duration) {
+        let target = &self.options.link.target;
+        self.progress.println(&format!("{error}; trying {target} again in {:.1} s", rest.as_secs_f64()));
     }
 }

@@ -11,6 +11,7 @@
 //! | `select` | from words on the command line to files on the server |
 //! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
 //! | `download`, `upload` | many files over one or several connections |
+//! | `segments` | one large file over several connections |
 //! | `exchange` | one upload that is asked about, resumed or streamed |
 //! | `report` | what became of each file, for people and for programs |
 //! | `commands` | one file a command |
@@ -30,6 +31,7 @@ mod open_folders;
 mod options;
 mod report;
 mod retry;
+mod segments;
 mod select;
 pub mod session;
 pub mod terminal;

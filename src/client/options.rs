@@ -16,6 +16,17 @@ pub(super) enum Strategy {
     Parallel,
 }
 
+/// Whether a large file is fetched over several connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Segmenting {
+    /// Where the server is far.
+    Auto,
+    /// Wherever it can be cut.
+    Always,
+    /// Not at all.
+    Never,
+}
+
 /// How the server is reached, and how patiently.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
@@ -32,6 +43,7 @@ pub(super) struct Options {
     pub(super) strategy: Strategy,
     /// Connections at a time.
     pub(super) jobs: usize,
+    pub(super) segments: Segmenting,
     pub(super) on_conflict: OnConflict,
     /// Whether partial files of earlier attempts are used.
     pub(super) resume: bool,

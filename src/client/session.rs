@@ -25,6 +25,9 @@ const DIAL: Duration = Duration::from_secs(10);
 /// How long a connection that is no longer needed is given to deliver its last frames.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
+/// Answers that must be slow for a server to be far, beside the greeting.
+const PINGS: u32 = 3;
+
 /// An answer of more bytes than this is not passed over: a new connection costs less.
 const SKIP: u64 = 8 * 1024 * 1024;
 
@@ -44,6 +47,8 @@ pub struct Session {
     welcome: Welcome,
     peer: SocketAddr,
     is_cut: bool,
+    /// From HELLO to WELCOME.
+    greeting: Duration,
     _registration: Registration,
 }
 
@@ -82,6 +87,7 @@ impl Session {
             agent,
         }))?;
         connection.flush()?;
+        let asked = Instant::now();
         connection.read_preamble().map_err(|error| match error {
             Error::Violation(_) => Violation::Contradiction("it is not a hostdir server").into(),
             Error::Timeout { limit, .. } => {
@@ -95,7 +101,8 @@ impl Session {
             reply => return Err(Violation::Unexpected(reply.kind()).into()),
         };
         connection.welcomed();
-        Ok(Self { connection, welcome, peer, is_cut: false, _registration: registration })
+        let greeting = asked.elapsed();
+        Ok(Self { connection, welcome, peer, is_cut: false, greeting, _registration: registration })
     }
 
     /// What the server said of itself.
@@ -153,7 +160,7 @@ impl Session {
 
     /// The bytes of a GET's answer, and END with the digest that the server announces, if one was asked for.
     ///
-    /// `hasher` holds what was there before. The file's digest as received is in the answer.
+    /// `hasher` holds what was there before; it comes back with what came in.
     ///
     /// # Errors
     /// Also [`ErrorCode::Changed`] and the like, which the server may send in place of END: `sink` has then taken the last
@@ -249,6 +256,13 @@ impl Session {
             Reply::Pong => Ok(asked.elapsed()),
             reply => Err(Violation::Unexpected(reply.kind()).into()),
         }
+    }
+
+    /// Whether every answer takes `limit` at least. A busy machine may be late once: the fastest answer counts, and only
+    /// where the greeting was slow is the server asked again. Nothing else may be on its way.
+    pub fn is_far(&mut self, limit: Duration) -> bool {
+        // A connection that breaks now is the next request's business.
+        self.greeting >= limit && (0..PINGS).all(|_| self.ping().map_or(true, |time| time >= limit))
     }
 
     /// Ends the session; what is queued is delivered first.

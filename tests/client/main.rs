@@ -25,5 +25,6 @@ mod putting;
 mod refusals;
 mod regression;
 mod scene;
+mod segments;
 mod strategies;
 mod trees;

@@ -6,6 +6,10 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStr
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
+
+/// How late bytes are on a line that is [`Line::Far`].
+const LATE: Duration = Duration::from_millis(8);
 
 /// What is done to the bytes of a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub enum Line {
     CutAfter(u64),
     /// They pass as far as the test allows.
     Held,
+    /// They are late, each time that some come: the other side is far away, and a connection only so fast.
+    Far,
 }
 
 /// A proxy in front of a server.
@@ -131,11 +137,11 @@ impl Shared {
     }
 
     fn pass(&self, mut from: TcpStream, mut to: TcpStream, line: Line) {
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; if line == Line::Far { 256 } else { 64 } * 1024];
         let mut passed = 0;
         loop {
             let room = match line {
-                Line::Good => buffer.len() as u64,
+                Line::Good | Line::Far => buffer.len() as u64,
                 Line::CutAfter(limit) => (limit - passed).min(buffer.len() as u64),
                 Line::Held => self.take(buffer.len() as u64),
             };
@@ -148,6 +154,9 @@ impl Shared {
             let count = from.read(&mut buffer[..room as usize]).unwrap_or(0);
             if line == Line::Held {
                 self.give_back(room - count as u64);
+            }
+            if line == Line::Far {
+                thread::sleep(LATE);
             }
             passed += count as u64;
             if count == 0 || to.write_all(&buffer[..count]).is_err() {

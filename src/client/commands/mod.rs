@@ -109,6 +109,7 @@ impl Context {
             link: self.link(),
             strategy: self.settings.strategy(),
             jobs: usize::from(self.settings.jobs),
+            segments: self.settings.segments.into(),
             on_conflict: self.settings.on_conflict.into(),
             resume: !self.settings.no_resume,
         }
