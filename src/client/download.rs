@@ -8,7 +8,8 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::cancel::hash_unless_stopped;
-use super::folder::{Before, Folder, Growth, Partial, Placed};
+use super::folder::{Before, Folder, Growth, Placed};
+use super::job::{Asked, Job, Resumed};
 use super::line::{Line, Queue, Recovery};
 use super::options::{Options, Strategy};
 use super::report::{FileReport, Report, Status, say};
@@ -18,10 +19,7 @@ use super::terminal::progress::{Outcome, Progress, Transfer};
 use crate::error::{Error, Result};
 use crate::staged::Staged;
 use crate::transfer::{Counter, Segments};
-use crate::wire::{
-    ErrorCode, FileHeader, Get, OnConflict, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, TransferId,
-    Violation,
-};
+use crate::wire::{ErrorCode, FileHeader, OnConflict, Receipt, ReceiptOutcome, Request, TransferId, Violation};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -36,40 +34,6 @@ const WINDOW_REQUESTS: usize = 48 * 1024;
 const REQUEST: usize = 96;
 /// A file that changes again and again while it is fetched is given up after so many attempts.
 const ATTEMPTS: u32 = 4;
-
-/// One file to fetch.
-#[derive(Debug, Clone)]
-pub(super) struct Job {
-    pub(super) path: RemotePath,
-    /// Where it goes in the download folder, if not under the same path.
-    local: Option<RemotePath>,
-    pub(super) size: u64,
-    pub(super) modified: i64,
-    /// If the name is taken, where that was decided for this file alone.
-    pub(super) on_conflict: Option<OnConflict>,
-    attempts: u32,
-}
-
-impl Job {
-    pub(super) fn new(path: RemotePath, size: u64, modified: i64) -> Self {
-        Self { path, local: None, size, modified, on_conflict: None, attempts: 0 }
-    }
-
-    /// The same file, to be stored under another path.
-    pub(super) fn stored_as(self, local: RemotePath) -> Self {
-        Self { local: Some(local), ..self }
-    }
-
-    /// The same file, when this attempt came to nothing.
-    fn once_more(self) -> Self {
-        Self { attempts: self.attempts.saturating_add(1), ..self }
-    }
-
-    /// Its path in the download folder.
-    pub(super) fn place(&self) -> &RemotePath {
-        self.local.as_ref().unwrap_or(&self.path)
-    }
-}
 
 /// Fetches files. `session` is used first; what became of each file is in `report`.
 pub(super) fn download(
@@ -127,19 +91,6 @@ struct Waiting {
     job: Job,
     asked: Asked,
     shown: Arc<Transfer>,
-}
-
-enum Asked {
-    /// All bytes, or those that a partial file lacks.
-    Bytes(Option<Resumed>),
-    /// Only the digest, to compare it with what is there.
-    Digest,
-}
-
-/// A partial file, and the digest so far. Computed before the file is asked for: a server does not wait for it.
-struct Resumed {
-    partial: Partial,
-    hasher: Box<blake3::Hasher>,
 }
 
 /// How a file that was answered ended; what is not final is asked for again.
@@ -235,7 +186,7 @@ impl Worker<'_> {
         }
         let in_segments = self.goes_in_segments(&job);
         let asked = match self.shared.folder.look(job.place(), job.size, job.modified, self.policy(&job)) {
-            Ok(Before::Compare) if job.attempts == 0 => Asked::Digest,
+            Ok(Before::Compare) if job.attempts() == 0 => Asked::Digest,
             Ok(Before::Fetch | Before::Compare) if in_segments => return self.fetch_in_segments(job),
             Ok(Before::Fetch) => Asked::Bytes(self.partial(&job)),
             Ok(Before::Compare) => Asked::Bytes(self.partial(&job)),
@@ -252,7 +203,7 @@ impl Worker<'_> {
             Asked::Bytes(Some(resumed)) => resumed.partial.staged.length(),
             _ => 0,
         };
-        let request = request(&job, &asked);
+        let request = asked.request(&job);
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), held);
         // Noted before it is sent: if that fails, it is asked for again.
         self.waiting.push_back(Waiting { job, asked, shown });
@@ -278,8 +229,8 @@ impl Worker<'_> {
         let policy = self.policy(&job);
         let ended = match segments::lead(&mut self.line, folder, crew.as_ref(), &job, policy, &shown) {
             Ok(Fetched::Placed(placed, transfer, held)) => Ok(Ended::Finally(status(placed, &job), transfer, held)),
-            Ok(Fetched::Again(size, _)) if job.attempts < ATTEMPTS => {
-                Ok(Ended::Again(Job { size, ..job.clone().once_more() }))
+            Ok(Fetched::Again(size, _)) if job.attempts() < ATTEMPTS => {
+                Ok(Ended::Again(job.clone().of_size(size).once_more()))
             }
             Ok(Fetched::Again(_, error)) | Err(error) => Err(error),
         };
@@ -357,13 +308,8 @@ impl Worker<'_> {
     fn compare(&mut self, job: Job) -> Result<Ended> {
         let session = self.line.session()?;
         let header = session.file_header()?;
-        if header.length != 0 {
-            return Err(Violation::Contradiction("FILE with another part than was asked for").into());
-        }
-        let mut nowhere = Nowhere;
-        let (_, digest) =
-            session.file_body(&header, &mut nowhere, blake3::Hasher::new(), &crate::transfer::Progress::default())?;
-        let digest = digest.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
+        let digest =
+            session.no_body(&header)?.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
         if self.shared.folder.adopt(job.place(), digest, header.modified).unwrap_or(false) {
             return Ok(Ended::Finally(Status::Identical, header.transfer, 0));
         }
@@ -379,7 +325,7 @@ impl Worker<'_> {
     /// The answer to a GET for bytes, into a partial file and then into place.
     fn fetch(&mut self, job: Job, resumed: Option<Resumed>, shown: &Transfer) -> Result<Ended> {
         let header = match self.line.session()?.file_header() {
-            Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => {
+            Err(error) if error.code() == ErrorCode::Changed && job.attempts() < ATTEMPTS => {
                 resumed.into_iter().for_each(|mut resumed| resumed.partial.staged.discard());
                 return Ok(Ended::Again(job.once_more()));
             }
@@ -406,7 +352,7 @@ impl Worker<'_> {
             },
         };
         match self.receive(&job, staged, hasher, &header, shown) {
-            Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => {
+            Err(error) if error.code() == ErrorCode::Changed && job.attempts() < ATTEMPTS => {
                 Ok(Ended::Again(job.once_more()))
             }
             Err(error) if error.code() == ErrorCode::Mismatch => {
@@ -511,31 +457,6 @@ impl Worker<'_> {
         };
         let path = job.path.as_bytes().to_vec();
         self.shared.report.file(&FileReport { path, size: job.size, moved, resumed, transfer, status });
-    }
-}
-
-/// Takes the bytes of an answer that has none.
-pub(super) struct Nowhere;
-
-impl crate::transfer::Sink for Nowhere {
-    fn store(&mut self, _: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_back(&mut self, _: u64) -> Result<()> {
-        Ok(())
-    }
-}
-
-fn request(job: &Job, asked: &Asked) -> Get {
-    let path = RawBytes(job.path.as_bytes().to_vec());
-    let get = Get { path, offset: 0, length: None, version: None, digest: None };
-    match asked {
-        Asked::Digest => Get { length: Some(0), ..get },
-        Asked::Bytes(None) => get,
-        Asked::Bytes(Some(Resumed { partial, .. })) => {
-            Get { offset: partial.staged.length(), version: Some(partial.version.clone()), ..get }
-        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `folder`, `open_folders` | the download folder: what is there, partial files, places |
 //! | `select` | from words on the command line to files on the server |
 //! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
+//! | `job` | one file of a download, and what is asked for of it |
 //! | `download`, `upload` | many files over one or several connections |
 //! | `segments` | one large file over several connections |
 //! | `exchange` | one upload that is asked about, resumed or streamed |
@@ -25,6 +26,7 @@ mod download;
 mod exchange;
 mod exit;
 pub mod folder;
+mod job;
 mod line;
 mod menu;
 mod open_folders;

@@ -8,7 +8,7 @@ use super::cancel::{Cancel, Registration};
 use crate::connection::{Await, Connection, Deadlines, Incoming, Sent};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
-use crate::transfer::{Counter, Received, Sink, discard, receive};
+use crate::transfer::{Counter, Progress, Received, Sink, discard, receive};
 use crate::wire::{
     Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, PROTOCOL_VERSION, RemoteFolder, RemotePath, Reply,
     Request, Violation, Welcome,
@@ -197,6 +197,18 @@ impl Session {
         }
     }
 
+    /// The answer to a GET for no bytes: the digest, if one was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Violation`] if bytes follow.
+    pub fn no_body(&mut self, header: &FileHeader) -> Result<Option<crate::wire::Digest>> {
+        if header.length != 0 {
+            return Err(Violation::Contradiction("FILE with another part than was asked for").into());
+        }
+        let no_bytes = Progress::default();
+        self.file_body(header, &mut Nowhere, blake3::Hasher::new(), &no_bytes).map(|(_, digest)| digest)
+    }
+
     /// Brings the connection back into step after this machine failed: reads and forgets the rest of an answer of
     /// `length` bytes. If that fails or would take long, the connection is cut, so that nobody takes what comes next for
     /// another answer.
@@ -265,6 +277,19 @@ impl Session {
     /// Ends the session; what is queued is delivered first.
     pub fn close(self) {
         self.connection.close(LAST_WORD);
+    }
+}
+
+/// Takes the bytes of an answer that has none.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn store(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_back(&mut self, _: u64) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -1,9 +1,10 @@
 //! `client get`.
 
 use super::Context;
-use crate::client::download::{Job, download, say_left_out};
+use crate::client::download::{download, say_left_out};
 use crate::client::exit;
 use crate::client::folder::{Before, Folder, look};
+use crate::client::job::Job;
 use crate::client::report::{FileReport, Report, Status, say};
 use crate::client::select::{Depth, Selection};
 use crate::client::session::Session;

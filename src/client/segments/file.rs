@@ -3,8 +3,8 @@
 //! Owns what its connections share, and the waiting. Knows nothing of requests.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use crate::client::download::Job;
 use crate::client::folder::{Folder, Placed};
+use crate::client::job::Job;
 use crate::client::terminal::progress::Transfer;
 use crate::error::{Error, Result};
 use crate::staged::Staged;

@@ -5,7 +5,7 @@
 
 use super::file::{Announced, Part, Segmented};
 use super::get;
-use crate::client::download::{Job, Nowhere};
+use crate::client::job::Job;
 use crate::client::line::Line;
 use crate::error::Result;
 use crate::transfer::{Node, Sink};
@@ -130,9 +130,8 @@ impl<'a, 'q> Member<'a, 'q> {
         let session = self.line.session()?;
         let header = session.file_header()?;
         self.file.check(&header, 0, 0)?;
-        let no_bytes = crate::transfer::Progress::default();
-        let (_, digest) = session.file_body(&header, &mut Nowhere, blake3::Hasher::new(), &no_bytes)?;
-        let digest = digest.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
+        let digest =
+            session.no_body(&header)?.ok_or(Violation::Contradiction("END without the digest that was asked for"))?;
         self.file.announce(Announced { digest, modified: header.modified, transfer: header.transfer });
         Ok(())
     }

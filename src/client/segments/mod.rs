@@ -23,8 +23,8 @@ mod file;
 mod member;
 
 use super::cancel::hash_unless_stopped;
-use super::download::{Job, Nowhere};
 use super::folder::{Folder, Growth, Placed};
+use super::job::Job;
 use super::line::Line;
 use super::options::{Options, Segmenting, Strategy};
 use super::session::Session;
@@ -202,13 +202,10 @@ fn about(line: &mut Line<'_, Job>, path: &RemotePath, version: Option<&Version>)
     session.request(&Request::Get(Get { version: version.cloned(), digest: Some(false), ..get(path, 0, 0) }))?;
     session.flush()?;
     let header = session.file_header()?;
-    if header.length != 0 {
-        return Err(Violation::Contradiction("FILE with another part than was asked for").into());
-    }
     if version.is_some_and(|version| *version != header.version) {
         return Err(Violation::Contradiction("FILE of another version than was asked for").into());
     }
-    session.file_body(&header, &mut Nowhere, blake3::Hasher::new(), &crate::transfer::Progress::default())?;
+    session.no_body(&header)?;
     Ok(header)
 }
 
