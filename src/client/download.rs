@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::staged::Staged;
 use crate::transfer::Counter;
 use crate::wire::{
-    ErrorCode, FileHeader, Get, OnConflict, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, TransferId,
+    ErrorCode, FileHeader, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, TransferId,
     Violation,
 };
 use std::collections::VecDeque;
@@ -389,7 +389,7 @@ impl Worker<'_> {
 
     fn receipt(&mut self, transfer: TransferId, outcome: ReceiptOutcome) -> Result<()> {
         match self.line.open_session() {
-            Some(session) => session.request(&Request::Receipt(Receipt { transfer, outcome })),
+            Some(session) => session.request(&Request::Receipt(Receipt::new(transfer, outcome))),
             None => Ok(()),
         }
     }
@@ -454,8 +454,7 @@ impl crate::transfer::Sink for Nowhere {
 }
 
 fn request(job: &Job, asked: &Asked) -> Get {
-    let path = RawBytes(job.path.as_bytes().to_vec());
-    let get = Get { path, offset: 0, length: None, version: None, digest: None };
+    let get = Get::whole(job.path.as_bytes());
     match asked {
         Asked::Digest => Get { length: Some(0), ..get },
         Asked::Bytes(None) => get,

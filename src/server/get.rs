@@ -81,7 +81,7 @@ fn send_small(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Re
     session.connection.send_data(&bytes)?;
     record.bytes = part.length;
     let digest = part.wants_digest.then(|| digest_bytes(&bytes));
-    session.connection.send_reply(&Reply::End(End { digest }))
+    session.connection.send_reply(&Reply::End(End { digest, ..End::default() }))
 }
 
 fn send_large(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Result<()> {
@@ -103,7 +103,7 @@ fn send_large(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Re
         return Err(Error::local("read", &record.path, cause));
     }
     let digest = digest.map(|digest| digest.wait(session)).transpose()?;
-    session.connection.send_reply(&Reply::End(End { digest }))
+    session.connection.send_reply(&Reply::End(End { digest, ..End::default() }))
 }
 
 enum Awaited {

@@ -132,7 +132,7 @@ fn settle_folders(session: &mut Session<'_>, folders: Vec<(NewFolder, TransferId
     for (answer, transfer) in session.shared.store.commit_folders(folders).into_iter().zip(transfers) {
         let reply = match answer {
             Ok(Answer { path, outcome }) => {
-                Reply::Stored(Stored { transfer, path: RawBytes(path.as_bytes().to_vec()), outcome })
+                Reply::Stored(Stored { transfer, path: RawBytes(path.as_bytes().to_vec()), outcome, number: None })
             }
             Err(error) => Reply::Error(error.to_fault()),
         };
@@ -283,6 +283,7 @@ fn conclude(session: &Session<'_>, mut record: Record, answer: Result<Answer>) -
                 transfer: record.id,
                 path: RawBytes(answer.path.as_bytes().to_vec()),
                 outcome: answer.outcome,
+                number: None,
             })
         }
         Err(error) => {

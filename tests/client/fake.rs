@@ -158,7 +158,7 @@ impl Peer {
 
     pub fn end(&mut self, bytes: &[u8]) {
         let digest = Some(Digest(*blake3::hash(bytes).as_bytes()));
-        self.reply(&Reply::End(End { digest }));
+        self.reply(&Reply::End(End { digest, ..End::default() }));
     }
 
     /// Waits until the client hangs up, whatever it still says.

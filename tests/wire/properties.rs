@@ -41,9 +41,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn get()(path in raw(), offset: u64, length: Option<u64>, version in option::of(version()), digest: Option<bool>)
+    fn get()(path in raw(), offset: u64, length: Option<u64>, version in option::of(version()), digest: Option<bool>,
+        live in option::of(live()))
         -> Request {
-        Request::Get(Get { path, offset, length, version, digest })
+        Request::Get(Get { path, offset, length, version, digest, live })
     }
 }
 
@@ -54,7 +55,7 @@ prop_compose! {
             ReceiptOutcome::Verified, ReceiptOutcome::Mismatch, ReceiptOutcome::NotStored, ReceiptOutcome::GivenUp,
         ]),
     ) -> Request {
-        Request::Receipt(Receipt { transfer, outcome })
+        Request::Receipt(Receipt::new(transfer, outcome))
     }
 }
 
@@ -127,7 +128,7 @@ prop_compose! {
             StoredOutcome::Skipped,
         ]),
     ) -> Reply {
-        Reply::Stored(Stored { transfer, path, outcome })
+        Reply::Stored(Stored { transfer, path, outcome, number: None })
     }
 }
 
@@ -148,7 +149,7 @@ fn message() -> impl Strategy<Value = Message> {
         entries(),
         listed(),
         file(),
-        option::of(digest()).prop_map(|digest| Reply::End(End { digest })),
+        option::of(digest()).prop_map(|digest| Reply::End(End { digest, ..End::default() })),
         offer(),
         stored(),
         Just(Reply::Pong),

@@ -52,11 +52,11 @@ fn plain_put(path: &[u8]) -> Put {
 }
 
 fn stored(outcome: StoredOutcome) -> Reply {
-    Reply::Stored(Stored { transfer: TransferId(9), path: raw(b"a (1).txt"), outcome })
+    Reply::Stored(Stored { transfer: TransferId(9), path: raw(b"a (1).txt"), outcome, number: None })
 }
 
 fn receipt(transfer: u64, outcome: ReceiptOutcome) -> Request {
-    Request::Receipt(Receipt { transfer: TransferId(transfer), outcome })
+    Request::Receipt(Receipt::new(TransferId(transfer), outcome))
 }
 
 /// All samples, requests first.
@@ -86,7 +86,7 @@ fn requests() -> Vec<(&'static str, Request, &'static str)> {
         ),
         (
             "GET, least",
-            Request::Get(Get { path: raw(b"f"), offset: 0, length: None, version: None, digest: None }),
+            Request::Get(Get::whole(b"f")),
             "00000004 03 a1 00 4166",
         ),
         (
@@ -97,6 +97,7 @@ fn requests() -> Vec<(&'static str, Request, &'static str)> {
                 length: Some(0),
                 version: Some(version(&[1, 2])),
                 digest: Some(false),
+                live: None,
             }),
             "00000018 03 a5 00 43ff2f66 01 1b0000000100000000 02 00 03 420102 04 f4",
         ),
@@ -225,7 +226,7 @@ fn replies() -> Vec<(&'static str, Reply, &'static str)> {
         ("END, least", Reply::End(End::default()), "00000001 85 a0"),
         (
             "END, full",
-            Reply::End(End { digest: Some(DIGEST) }),
+            Reply::End(End { digest: Some(DIGEST), ..End::default() }),
             "00000024 85 a1 00 5820000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
         ),
         (

@@ -14,7 +14,7 @@ use crate::escape::is_harmless;
 use crate::root::Root;
 use crate::transfer::Sink;
 use crate::wire::{
-    EntryKind, ErrorCode, Get, OnConflict, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, Violation,
+    EntryKind, ErrorCode, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, Violation,
 };
 use std::ffi::OsString;
 use std::fs::File;
@@ -193,8 +193,7 @@ fn one_file<'a>(selection: &'a Selection, report: &Report) -> Option<&'a RemoteP
 
 /// Streams one file to standard output. What was printed cannot be taken back: the exit code tells whether it is right.
 fn to_standard_output(mut session: Session, path: &RemotePath, report: &Report) -> Result<()> {
-    let path_bytes = RawBytes(path.as_bytes().to_vec());
-    session.request(&Request::Get(Get { path: path_bytes, offset: 0, length: None, version: None, digest: None }))?;
+    session.request(&Request::Get(Get::whole(path.as_bytes())))?;
     session.flush()?;
     let header = session.file_header()?;
     if header.offset != 0 || header.length != header.size {
@@ -205,7 +204,7 @@ fn to_standard_output(mut session: Session, path: &RemotePath, report: &Report) 
     let (received, announced) = session.file_body(&header, &mut printed, blake3::Hasher::new(), &moved)?;
     let verified = announced == Some(received.digest);
     let outcome = if verified { ReceiptOutcome::Verified } else { ReceiptOutcome::Mismatch };
-    session.request(&Request::Receipt(Receipt { transfer: header.transfer, outcome }))?;
+    session.request(&Request::Receipt(Receipt::new(header.transfer, outcome)))?;
     session.close();
     if !verified {
         return Err(Error::refused(
