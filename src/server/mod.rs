@@ -1,7 +1,8 @@
 //! The server: accepts connections, runs a session on a thread of its own for each, and stops in an orderly way.
 //!
 //! Owns the listening sockets, the caps on connections, and what sessions share. Knows nothing of how files are stored or
-//! how frames are laid out. One file a command: `list`, `get`, `put`, `receipt`.
+//! how frames are laid out. One file a command: `list`, `get`, `live` (a GET of what is
+//! still coming), `put`, `receipt`, `subscribe`, `receivers`.
 
 mod admission;
 mod confinement;
@@ -9,12 +10,15 @@ mod console;
 mod get;
 mod list;
 mod listen;
+mod live;
 mod put;
 mod receipt;
+mod receivers;
 mod record;
 mod refuse;
 mod session;
 mod shutdown;
+mod subscribe;
 
 pub use confinement::{Confinement, Level};
 pub use console::Console;
@@ -22,8 +26,8 @@ pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
 
 use crate::connection::Deadlines;
-use crate::error::Result;
-use crate::store::{KEEP_PARTIAL, Store, Sweep};
+use crate::error::{Error, Result};
+use crate::store::{KEEP_PARTIAL, Store, Sweep, Watch};
 use crate::wire::TransferId;
 use admission::Registry;
 use record::Stats;
@@ -94,6 +98,7 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
     });
     let refuser = Refuser::start()?;
     shared.console.watch(Arc::downgrade(&shared));
+    watch_files(&shared)?;
     let mut swept = Instant::now();
     while !stop.is_asked() {
         wait(listeners, stop);
@@ -103,9 +108,39 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         if swept.elapsed() >= HOUSEKEEPING {
             swept = Instant::now();
             sweep(&shared.store, Sweep::Running);
+            shared.store.give_up_live(KEEP_PARTIAL);
         }
     }
     Ok(shutdown::drain(&shared, stop))
+}
+
+/// Lets files arrive that come into the host directory by other means than an upload, for as long as the server runs.
+fn watch_files(shared: &Arc<Shared>) -> Result<()> {
+    if shared.store.journal().is_none() {
+        return Ok(());
+    }
+    let shared = Arc::downgrade(shared);
+    let work = move || {
+        let Some(mut watch) = shared.upgrade().and_then(|shared| open_watch(&shared.store)) else { return };
+        while let Some(shared) = shared.upgrade() {
+            watch.run_once(&shared.store);
+        }
+    };
+    let spawned = std::thread::Builder::new().name("watch".into()).spawn(work);
+    spawned.map(drop).map_err(|error| Error::local("start", "a thread that watches the host directory", error))
+}
+
+fn open_watch(store: &Store) -> Option<Watch> {
+    match Watch::open(store) {
+        Ok(watch) => {
+            log::info!(event = "watch", folders = watch.folders(); "");
+            Some(watch)
+        }
+        Err(error) => {
+            log::warn!(event = "watch", cause:% = error; "files that come in by other means than an upload will not be noticed");
+            None
+        }
+    }
 }
 
 /// Removes what broken uploads left, and says so in the log.

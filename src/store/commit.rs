@@ -1,16 +1,17 @@
 //! How files that came in become durable and visible, many at a time.
 //!
 //! The order is what promises 1 and 2 rest on: the content of all is flushed; then each is renamed into place, never over
-//! another name unless that was asked for and allowed; then every directory whose entries changed is flushed; only then is
-//! anything acknowledged.
+//! another name unless that was asked for and allowed; then every directory whose entries changed is flushed; then the
+//! arrivals are in the journal; only then is anything acknowledged.
 
-use super::{Finished, OnWait, PATIENCE, Plan, Store};
+use super::unflushed::FileIdentity;
+use super::{Finished, NewArrival, OnWait, PATIENCE, Plan, Store};
 use crate::conflict::{Place, find_place};
 use crate::error::{Error, Result};
 use crate::root::{FileState, MadeFolder, OpenFile};
 use crate::staged::{Committed, NotCommitted, Ready, Replace, Verified, set_modified};
 use crate::transfer::Helper;
-use crate::wire::{ErrorCode, RemoteFolder, RemotePath, StoredOutcome};
+use crate::wire::{Digest, ErrorCode, RemoteFolder, RemotePath, StoredOutcome};
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use rustix::fs::{fsync, syncfs};
 use std::collections::HashMap;
@@ -32,6 +33,35 @@ pub struct Answer {
     pub path: RemotePath,
     /// How it got there.
     pub outcome: StoredOutcome,
+    /// The number of its arrival, if it is one.
+    pub number: Option<u64>,
+}
+
+/// An upload of a group whose name is given, and not durable yet.
+struct Placed<'a> {
+    plan: &'a Plan,
+    file: Option<(FileIdentity, Digest)>,
+    answer: Result<Answer>,
+}
+
+impl Placed<'_> {
+    /// What goes into the journal.
+    fn arrival(&self, store: &Store) -> Option<NewArrival> {
+        let (Ok(answer), Some((identity, digest))) = (&self.answer, &self.file) else { return None };
+        is_arrival(answer).then(|| NewArrival {
+            path: answer.path.clone(),
+            size: identity.size,
+            digest: *digest,
+            modified: identity.modified,
+            inode: identity.inode,
+            live: self.plan.upload.and_then(|upload| store.live_id(upload)),
+            publisher: self.plan.publisher.clone(),
+        })
+    }
+}
+
+fn is_arrival(answer: &Answer) -> bool {
+    matches!(answer.outcome, StoredOutcome::New | StoredOutcome::Renamed | StoredOutcome::Overwritten)
 }
 
 /// A folder that is there, and not durable yet.
@@ -43,11 +73,11 @@ pub struct NewFolder {
 
 impl Answer {
     pub(super) fn identical(path: RemotePath) -> Self {
-        Self { path, outcome: StoredOutcome::Identical }
+        Self { path, outcome: StoredOutcome::Identical, number: None }
     }
 
     pub(super) fn skipped(path: RemotePath) -> Self {
-        Self { path, outcome: StoredOutcome::Skipped }
+        Self { path, outcome: StoredOutcome::Skipped, number: None }
     }
 }
 
@@ -59,30 +89,86 @@ impl Store {
     ///
     /// `on_wait` is called if a file that is there must be hashed to be compared; its error ends nothing.
     pub fn commit(&self, group: Vec<Finished>, on_wait: &mut OnWait<'_>) -> Vec<Result<Answer>> {
-        let mut claims = Vec::new();
-        let split = |finished: Finished| {
+        // Claims are held until the answers are known: see `Finished::claim`.
+        let (mut claims, mut plans, mut files, mut senders) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for finished in group {
             claims.extend(finished.claim);
-            (finished.plan, finished.verified)
-        };
-        let (plans, files): (Vec<Plan>, Vec<Verified>) = group.into_iter().map(split).unzip();
+            plans.push(finished.plan);
+            senders.push(finished.live.map(|live| (live, finished.verified.digest())));
+            files.push(finished.verified);
+        }
         let mut folders = Folders::new();
-        let mut named = Vec::new();
-        let answers: Vec<_> = plans
+        let placed: Vec<Placed<'_>> = plans
             .iter()
             .zip(flush(files, on_wait))
-            .map(|(plan, ready)| {
-                let ready = ready?;
-                named.extend(self.unflushed.add(ready.file()));
-                self.place(plan, ready, &mut folders, on_wait)
-            })
+            .map(|(plan, ready)| self.place_in_group(plan, ready, &mut folders, on_wait))
             .collect();
-        match self.flush_folders(&folders) {
-            Ok(()) => {
-                self.unflushed.remove(&named);
-                answers
+        let answers = self.settle_group(placed, &folders, on_wait);
+        for (sender, answer) in senders.into_iter().zip(&answers) {
+            if let Some((sender, digest)) = sender {
+                Self::end_live(sender, digest, answer);
             }
-            Err(error) => answers.into_iter().map(|answer| answer.and(Err(again(&error)))).collect(),
         }
+        answers
+    }
+
+    fn place_in_group<'a>(
+        &self,
+        plan: &'a Plan,
+        ready: Result<Ready>,
+        folders: &mut Folders,
+        on_wait: &mut OnWait<'_>,
+    ) -> Placed<'a> {
+        let mut file = None;
+        let answer = ready.and_then(|ready| {
+            let identity = self.unflushed.add(ready.file())?;
+            file = Some((identity, ready.digest()));
+            self.place(plan, ready, folders, on_wait)
+        });
+        Placed { plan, file, answer }
+    }
+
+    /// Makes the names of a group durable, and then its arrivals.
+    fn settle_group(&self, placed: Vec<Placed<'_>>, folders: &Folders, on_wait: &mut OnWait<'_>) -> Vec<Result<Answer>> {
+        let named: Vec<u64> = placed.iter().filter_map(|it| it.file.as_ref()).map(|(identity, _)| identity.inode).collect();
+        let settled = self.flush_folders(folders).and_then(|()| {
+            let new = placed.iter().filter_map(|it| it.arrival(self)).collect();
+            self.announce(new)
+        });
+        let mut numbers = match settled {
+            Ok(numbers) => numbers.into_iter(),
+            Err(error) => {
+                self.unflushed.failed(&named);
+                return placed.into_iter().map(|it| it.answer.and(Err(again(&error)))).collect();
+            }
+        };
+        self.unflushed.remove(&named);
+        placed
+            .into_iter()
+            .map(|it| match it.answer {
+                Ok(answer) if is_arrival(&answer) => Ok(Answer { number: numbers.next(), ..answer }),
+                Ok(answer) if answer.outcome == StoredOutcome::Identical => {
+                    let digest = it.file.as_ref().map(|(_, digest)| *digest);
+                    self.settle_identical(answer, digest, it.plan, on_wait)
+                }
+                answer => answer,
+            })
+            .collect()
+    }
+
+    /// Makes sure that a file which was there already is durable, and has its arrival.
+    pub(super) fn settle_identical(
+        &self,
+        answer: Answer,
+        digest: Option<Digest>,
+        plan: &Plan,
+        on_wait: &mut OnWait<'_>,
+    ) -> Result<Answer> {
+        let folder = self.root.open_folder(&answer.path.parent())?;
+        self.unflushed.settle(&self.root, folder.as_fd(), answer.path.name(), on_wait)?;
+        let number =
+            self.settle_arrival(folder.as_fd(), &answer.path, digest, plan.publisher.as_deref(), on_wait)?;
+        Ok(Answer { number, ..answer })
     }
 
     /// Makes a folder and sets its modification time. It is durable after [`Store::commit_folders`].
@@ -106,7 +192,7 @@ impl Store {
         let answer = |folder: NewFolder| {
             let is_new = !folder.made.unflushed.is_empty();
             let outcome = if is_new { StoredOutcome::New } else { StoredOutcome::Identical };
-            Answer { path: folder.path, outcome }
+            Answer { path: folder.path, outcome, number: None }
         };
         match flushed {
             Ok(()) => group.into_iter().map(|folder| Ok(answer(folder))).collect(),
@@ -129,7 +215,7 @@ impl Store {
                     if is_worth_remembering {
                         self.remember(&committed);
                     }
-                    return Ok(Answer { outcome: outcome(plan, &path, replace), path });
+                    return Ok(Answer { outcome: outcome(plan, &path, replace), path, number: None });
                 }
                 Err(NotCommitted::Failed(error)) => return Err(error),
                 Err(NotCommitted::Taken(back)) => ready = back,

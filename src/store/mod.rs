@@ -8,15 +8,26 @@
 
 mod commit;
 mod digests;
+mod followers;
+mod journal;
 mod list;
+mod live;
+mod receivers;
 mod space;
+mod topics;
 mod unflushed;
 mod uploads;
+mod watch;
 
 pub use commit::{Answer, NewFolder};
 pub use digests::{Digests, Pending};
+pub use followers::{Follower, Notice};
+pub use journal::{Arrival, Journal, Keep, NewArrival, Opened, Span};
 pub use list::{OnPage, list, totals};
+pub use live::{End, LiveReader, LiveUpload, Next};
+pub use topics::{LiveSource, Told};
 pub use uploads::{Finished, Plan, Upload};
+pub use watch::Watch;
 
 use crate::conflict::{Place, find_place};
 use crate::connection::Interrupt;
@@ -31,6 +42,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use followers::Followers;
+use live::LiveUploads;
+use receivers::Receivers;
 use unflushed::Unflushed;
 use uploads::Claims;
 
@@ -65,6 +79,10 @@ pub struct Store {
     config: Config,
     temporary: AtomicU64,
     unflushed: Unflushed,
+    followers: Arc<Followers>,
+    live: Arc<LiveUploads>,
+    receivers: Receivers,
+    journal: Option<Journal>,
 }
 
 /// What a PUT that asks is answered with.
@@ -100,9 +118,26 @@ impl Store {
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let digests = Digests::open(staging.as_ref().map(|staging| staging.state_folder()), threads)?;
+        let journal: Option<Journal> = None;
         let space = Space::new(config.min_free_space);
         let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Unflushed::default());
-        Ok(Self { root, staging, digests, claims, space, config, temporary, unflushed })
+        let followers = Arc::<Followers>::default();
+        let live = Arc::new(LiveUploads::new(Arc::clone(&followers)));
+        let receivers = Receivers::default();
+        Ok(Self {
+            root,
+            staging,
+            digests,
+            claims,
+            space,
+            config,
+            temporary,
+            unflushed,
+            followers,
+            live,
+            receivers,
+            journal,
+        })
     }
 
     /// What the operator decided.
@@ -183,6 +218,7 @@ impl Store {
             upload: put.upload,
             digest: put.digest,
             limit,
+            publisher: None,
         })
     }
 
@@ -232,8 +268,7 @@ impl Store {
         Ok(match place {
             Place::Free(..) => None,
             Place::Identical(path) => {
-                self.unflushed.settle(&self.root, folder.as_fd(), path.name())?;
-                Some(Answer::identical(path))
+                Some(self.settle_identical(Answer::identical(path), plan.digest, plan, on_wait)?)
             }
             Place::Skipped => Some(Answer::skipped(plan.path.clone())),
         })
