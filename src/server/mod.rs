@@ -45,6 +45,9 @@ use std::time::{Duration, Instant, SystemTime};
 const STACK: usize = 512 * 1024;
 /// How often housekeeping is done.
 const HOUSEKEEPING: Duration = Duration::from_secs(60 * 60);
+/// After so many the accepting thread looks at what else there is to do: a storm of connections must not keep the server
+/// from stopping.
+const ACCEPTED_AT_A_TIME: usize = 256;
 /// How long the accepting thread rests when the process has no descriptor or no memory left for a connection.
 const EXHAUSTED: Duration = Duration::from_millis(200);
 
@@ -102,16 +105,15 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
     let mut swept = Instant::now();
     while !stop.is_asked() {
         wait(listeners, stop);
-        for listener in listeners {
-            accept_all(listener, &shared, &refuser);
-        }
+        accept_from(listeners, &shared, &refuser);
         if swept.elapsed() >= HOUSEKEEPING {
             swept = Instant::now();
             sweep(&shared.store, Sweep::Running);
             shared.store.give_up_live(KEEP_PARTIAL);
         }
     }
-    Ok(shutdown::drain(&shared, stop))
+    // From here on the registry admits nobody: newcomers are accepted to be told so.
+    Ok(shutdown::drain(&shared, stop, &mut || accept_from(listeners, &shared, &refuser)))
 }
 
 /// Lets files arrive that come into the host directory by other means than an upload, for as long as the server runs.
@@ -163,8 +165,14 @@ fn wait(listeners: &[TcpListener], stop: &Stop) {
     let _ = poll(&mut descriptors, Some(&patience));
 }
 
-fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, refuser: &Refuser) {
-    loop {
+fn accept_from(listeners: &[TcpListener], shared: &Arc<Shared>, refuser: &Refuser) {
+    for listener in listeners {
+        accept_waiting(listener, shared, refuser);
+    }
+}
+
+fn accept_waiting(listener: &TcpListener, shared: &Arc<Shared>, refuser: &Refuser) {
+    for _ in 0..ACCEPTED_AT_A_TIME {
         match listener.accept() {
             Ok((socket, peer)) => admit(socket, canonical(peer), shared, refuser),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -182,7 +190,7 @@ fn admit(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, refuser: &Re
     let admitted = match shared.registry.admit(peer) {
         Ok(admitted) => admitted,
         Err(refusal) => {
-            log::warn!(event = "busy", client:% = peer, cause:% = refusal; "");
+            log::warn!(event = refusal.code().name(), client:% = peer, cause:% = refusal; "");
             return refuser.refuse(socket, &refusal);
         }
     };

@@ -129,7 +129,9 @@ pub(super) fn settle(session: &mut Session<'_>) -> Result<()> {
 
 fn settle_folders(session: &mut Session<'_>, folders: Vec<(NewFolder, TransferId)>) -> Result<()> {
     let (folders, transfers): (Vec<_>, Vec<_>) = folders.into_iter().unzip();
-    for (answer, transfer) in session.shared.store.commit_folders(folders).into_iter().zip(transfers) {
+    let connection = &mut session.connection;
+    let answers = session.shared.store.commit_folders(folders, &mut || wait_frame(connection));
+    for (answer, transfer) in answers.into_iter().zip(transfers) {
         let reply = match answer {
             Ok(Answer { path, outcome, .. }) => {
                 Reply::Stored(Stored { transfer, path: RawBytes(path.as_bytes().to_vec()), outcome, number: None })

@@ -5,16 +5,19 @@
 //!
 //! Nothing outside this folder opens a hosted file; nothing inside it trusts a name that is not a
 //! [`RemotePath`].
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod commit;
 mod digests;
 mod followers;
 mod journal;
+mod flush;
 mod list;
 mod live;
 mod receivers;
 mod space;
 mod topics;
+mod underway;
 mod unflushed;
 mod uploads;
 mod watch;
@@ -45,6 +48,7 @@ use std::time::Duration;
 use followers::Followers;
 use live::LiveUploads;
 use receivers::Receivers;
+use underway::Underway;
 use unflushed::Unflushed;
 use uploads::Claims;
 
@@ -78,11 +82,12 @@ pub struct Store {
     space: Space,
     config: Config,
     temporary: AtomicU64,
-    unflushed: Unflushed,
     followers: Arc<Followers>,
     live: Arc<LiveUploads>,
     receivers: Receivers,
+    underway: Underway,
     journal: Option<Journal>,
+    unflushed: Arc<Unflushed>,
 }
 
 /// What a PUT that asks is answered with.
@@ -120,7 +125,7 @@ impl Store {
         let digests = Digests::open(staging.as_ref().map(|staging| staging.state_folder()), threads)?;
         let journal: Option<Journal> = None;
         let space = Space::new(config.min_free_space);
-        let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Unflushed::default());
+        let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Arc::default());
         let followers = Arc::<Followers>::default();
         let live = Arc::new(LiveUploads::new(Arc::clone(&followers)));
         let receivers = Receivers::default();
@@ -136,6 +141,7 @@ impl Store {
             followers,
             live,
             receivers,
+            underway: Underway::default(),
             journal,
         })
     }
@@ -298,10 +304,10 @@ impl Store {
         for (name, age, size) in staging.leftovers()? {
             let is_dead = sweep == Sweep::Start && name.starts_with(TEMPORARY);
             if !is_dead && age < keep {
-                swept.kept += 1;
+                swept.kept = swept.kept.saturating_add(1);
             } else if staging.remove(&name).is_ok() {
-                swept.removed += 1;
-                swept.bytes += size;
+                swept.removed = swept.removed.saturating_add(1);
+                swept.bytes = swept.bytes.saturating_add(size);
             }
         }
         Ok(swept)

@@ -95,10 +95,10 @@ impl Claims {
         interrupt: Interrupt,
         on_wait: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Claim> {
-        let deadline = Instant::now() + TAKEOVER;
+        let began = Instant::now();
         let mut holders = self.lock();
         while let Some(holder) = holders.get(&id) {
-            if Instant::now() >= deadline {
+            if began.elapsed() >= TAKEOVER {
                 let message = "another connection is still receiving this upload";
                 return Err(Error::refused(ErrorCode::Unavailable, message));
             }
@@ -250,12 +250,12 @@ impl Upload {
         let length = self.staged.length();
         let mut done = 0;
         while done < length {
-            let step = HASH_STEP.min(length - done);
+            let step = HASH_STEP.min(length.saturating_sub(done));
             let read = hash_range(&mut self.hasher, self.staged.file(), done, step);
             if !read.map_err(|error| Error::local("read", "a partial upload", error))? {
                 return Err(Error::local("read", "a partial upload", rustix::io::Errno::IO));
             }
-            done += step;
+            done = done.saturating_add(step);
             on_wait()?;
         }
         Ok(())

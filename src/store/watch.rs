@@ -225,7 +225,7 @@ impl Store {
         }
         let (size, modified) = (u64::try_from(stat.st_size).unwrap_or(0), nanoseconds(stat.st_mtime, stat.st_mtime_nsec));
         // An upload that got its name arrives by itself. It is at it first, and in the journal then.
-        if self.unflushed.is_underway(stat.st_ino) || !is_at_rest(&stat) {
+        if self.underway.has(stat.st_ino) || !is_at_rest(&stat) {
             return Ok(Rested::NotYet);
         }
         if journal.holds(path, stat.st_ino, size, modified).is_some() {

@@ -32,11 +32,18 @@ struct Plan {
 
 /// Uploads files and folders into a folder of the server.
 pub(in crate::client) fn run(context: &Context, paths: &[PathBuf], to: &OsStr, name: Option<&OsStr>) -> Result<u8> {
-    let named = |error: PathError, word: &OsStr| {
-        Error::refused(ErrorCode::BadPath, format!("{}: {error}", harmless(word.as_bytes())))
+    let bad = |flag: &str, word: &OsStr, error: PathError| {
+        let what = "it is a path on the server, below its host directory";
+        Ok(usage(&format!("{flag} {}: {error} ({what})", harmless(word.as_bytes()))))
     };
-    let to = RemoteFolder::parse(crate::client::select::trim(to.as_bytes())).map_err(|error| named(error, to))?;
-    name.map_or(Ok(()), |name| to.join(name.as_bytes()).map(|_| ()).map_err(|error| named(error, name)))?;
+    let folder = match RemoteFolder::parse(crate::client::select::trim(to.as_bytes())) {
+        Ok(folder) => folder,
+        Err(error) => return bad("--to", to, error),
+    };
+    if let Some((name, Err(error))) = name.map(|name| (name, folder.join(name.as_bytes()))) {
+        return bad("--name", name, error);
+    }
+    let to = folder;
     let is_input = |path: &PathBuf| path.as_os_str() == "-";
     if paths.iter().any(is_input) && (paths.len() > 1 || name.is_none()) {
         return Ok(usage("standard input (-) goes alone, with --name"));

@@ -20,6 +20,8 @@ pub enum Outcome {
     Kept,
     /// It was left out, and why.
     Skipped(String),
+    /// It comes to nothing, for this reason, and another transfer takes its place: it is not counted.
+    Again(String),
     /// It failed, and why; what has been moved may be of use to a later attempt.
     Failed(String),
 }
