@@ -8,6 +8,7 @@
 
 mod commit;
 mod digests;
+mod journal;
 mod list;
 mod space;
 mod unflushed;
@@ -15,6 +16,7 @@ mod uploads;
 
 pub use commit::{Answer, NewFolder};
 pub use digests::{Digests, Pending};
+pub use journal::{Arrival, Journal, Keep, NewArrival, Opened, Removal, Span};
 pub use list::{OnPage, list, totals};
 pub use uploads::{Finished, Plan, Upload};
 
