@@ -54,6 +54,8 @@ pub struct Config {
     pub max_file_size: Option<u64>,
     /// Bytes that uploads leave free; by default 1 GiB or 1 % of the file system, whichever is less.
     pub min_free_space: Option<u64>,
+    /// How much of what arrived is kept in the journal.
+    pub keep: Keep,
 }
 
 /// A host directory, open.
@@ -62,6 +64,7 @@ pub struct Store {
     root: Root,
     staging: Option<Arc<Staging>>,
     digests: Digests,
+    journal: Option<(Journal, Opened)>,
     claims: Arc<Claims>,
     space: Space,
     config: Config,
@@ -102,9 +105,13 @@ impl Store {
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let digests = Digests::open(staging.as_ref().map(|staging| staging.state_folder()), threads)?;
+        let journal = match staging.as_ref().map(|staging| Journal::open(staging.state_folder(), config.keep)) {
+            Some(Err(error)) if !config.read_only => return Err(error),
+            result => result.and_then(Result::ok),
+        };
         let space = Space::new(config.min_free_space);
         let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Unflushed::default());
-        Ok(Self { root, staging, digests, claims, space, config, temporary, unflushed })
+        Ok(Self { root, staging, digests, journal, claims, space, config, temporary, unflushed })
     }
 
     /// What the operator decided.
@@ -141,6 +148,18 @@ impl Store {
     #[must_use]
     pub fn digests(&self) -> &Digests {
         &self.digests
+    }
+
+    /// What arrived; `None` if the host directory is read-only and has no state folder that can be written.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref().map(|(journal, _)| journal)
+    }
+
+    /// What was found when the journal was opened.
+    #[must_use]
+    pub fn journal_opened(&self) -> Option<&Opened> {
+        self.journal.as_ref().map(|(_, opened)| opened)
     }
 
     /// The digest of an open file, remembered or computed now.

@@ -38,6 +38,8 @@ const READ: u64 = 1024 * 1024;
 const READ_ARRIVALS: usize = 4096;
 /// How often a reader looks again whose segment was dropped meanwhile.
 const LOOKS: usize = 8;
+/// Ranges of lost numbers that stand in a log line.
+const TOLD: usize = 16;
 /// How far a clock may have been set back between a file's change time and the making of a segment.
 const CLOCK: Duration = Duration::from_secs(10 * 60);
 
@@ -133,6 +135,15 @@ pub struct Opened {
     pub foreign: u64,
     /// Segments without header and without a good record, which were removed.
     pub unusable: u64,
+}
+
+impl Opened {
+    /// Whether nothing was torn, damaged or out of place.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let odd = [self.torn_bytes, self.damaged_bytes, self.refused, self.foreign, self.unusable];
+        odd.iter().all(|count| *count == 0) && self.damaged.is_empty() && !self.is_restored
+    }
 }
 
 /// What a read gave.
@@ -381,12 +392,16 @@ impl fmt::Display for Opened {
         for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
             write!(f, ", {count} {what}")?;
         }
-        for (position, range) in self.damaged.iter().enumerate() {
+        for (position, range) in self.damaged.iter().take(TOLD).enumerate() {
             f.write_str(if position == 0 { ", lost: " } else { " " })?;
             match range.start() == range.end() {
                 true => write!(f, "{}", range.start())?,
                 false => write!(f, "{}-{}", range.start(), range.end())?,
             }
+        }
+        match self.damaged.len().saturating_sub(TOLD) {
+            0 => {}
+            more => write!(f, " and {more} more ranges")?,
         }
         if self.is_restored {
             f.write_str(", the id was restored from a segment")?;
