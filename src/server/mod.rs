@@ -27,7 +27,7 @@ pub use shutdown::{Drained, Stop};
 
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
-use crate::store::{KEEP_PARTIAL, Store, Sweep, Watch};
+use crate::store::{KEEP_PARTIAL, Opened, Store, Sweep, Watch};
 use crate::wire::TransferId;
 use admission::Registry;
 use record::Stats;
@@ -145,8 +145,17 @@ fn open_watch(store: &Store) -> Option<Watch> {
     }
 }
 
-/// Removes what broken uploads left, and says so in the log.
+/// Removes what broken uploads left and arrivals that are not kept any longer, and says so in the log; at the start also
+/// what is in the journal.
 pub fn sweep(store: &Store, when: Sweep) {
+    if let (Sweep::Start, Some(opened)) = (when, store.journal_opened()) {
+        log_journal(opened);
+    }
+    match store.journal().map_or(Ok(0), |journal| journal.trim(SystemTime::now())) {
+        Ok(0) => {}
+        Ok(dropped) => log::info!(event = "sweep", arrivals = dropped; "old arrivals were dropped from the journal"),
+        Err(error) => log::warn!(event = "sweep", cause:% = error; ""),
+    }
     match store.sweep(when, KEEP_PARTIAL) {
         Ok(swept) if swept.removed + swept.kept > 0 => {
             log::info!(event = "sweep", removed = swept.removed, bytes = swept.bytes, resumable = swept.kept; "");
@@ -154,6 +163,11 @@ pub fn sweep(store: &Store, when: Sweep) {
         Ok(_) => {}
         Err(error) => log::warn!(event = "sweep", cause:% = error; ""),
     }
+}
+
+fn log_journal(opened: &Opened) {
+    let level = if opened.is_whole() { log::Level::Info } else { log::Level::Warn };
+    log::log!(level, event = "journal", found:% = opened; "");
 }
 
 fn wait(listeners: &[TcpListener], stop: &Stop) {

@@ -3,7 +3,7 @@
 
 use super::session::{Session, wait_frame};
 use crate::error::{Error, Result};
-use crate::wire::{ErrorCode, Receiver, ReceiverState, Receivers, Received, Reply};
+use crate::wire::{ErrorCode, Received, Receiver, ReceiverState, Receivers, Reply};
 use std::time::{Duration, Instant};
 
 /// Longest wait, in seconds.

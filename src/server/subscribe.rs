@@ -63,7 +63,10 @@ pub(super) fn answer(session: &mut Session<'_>, subscribe: &Subscribe) -> Result
 fn folders(subscribe: &Subscribe) -> Result<Vec<RemoteFolder>> {
     if !FOLDERS.contains(&subscribe.folders.len()) {
         let (least, most) = (FOLDERS.start(), FOLDERS.end());
-        return Err(Error::refused(ErrorCode::OutOfRange, format!("{least} to {most} folders can be followed at once")));
+        return Err(Error::refused(
+            ErrorCode::OutOfRange,
+            format!("{least} to {most} folders can be followed at once"),
+        ));
     }
     Ok(subscribe.folders.iter().map(|folder| RemoteFolder::parse(folder)).collect::<std::result::Result<_, _>>()?)
 }

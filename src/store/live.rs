@@ -200,7 +200,9 @@ impl LiveUpload {
         let state = self.lock();
         let rewinds = match version {
             None => state.rewinds.len(),
-            Some(version) => self.rewinds_of(version).filter(|count| *count <= state.rewinds.len()).ok_or_else(changed)?,
+            Some(version) => {
+                self.rewinds_of(version).filter(|count| *count <= state.rewinds.len()).ok_or_else(changed)?
+            }
         };
         drop(state);
         let reader = LiveReader { upload: Arc::clone(self), position: offset, rewinds };

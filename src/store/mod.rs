@@ -9,9 +9,9 @@
 
 mod commit;
 mod digests;
+mod flush;
 mod followers;
 mod journal;
-mod flush;
 mod list;
 mod live;
 mod receivers;
@@ -25,7 +25,7 @@ mod watch;
 pub use commit::{Answer, NewFolder};
 pub use digests::{Digests, Pending};
 pub use followers::{Follower, Notice};
-pub use journal::{Arrival, Journal, Keep, NewArrival, Opened, Span};
+pub use journal::{Arrival, Journal, Keep, NewArrival, Opened, Removal, Span};
 pub use list::{OnPage, list, totals};
 pub use live::{End, LiveReader, LiveUpload, Next};
 pub use topics::{LiveSource, Told};
@@ -38,6 +38,9 @@ use crate::error::{Error, Result};
 use crate::root::{OpenFile, Root};
 use crate::staged::Staging;
 use crate::wire::{Digest, ErrorCode, List, Listed, OnConflict, Put, RemotePath};
+use followers::Followers;
+use live::LiveUploads;
+use receivers::Receivers;
 use rustix::fs::{FlockOperation, flock};
 use space::Space;
 use std::os::fd::AsFd;
@@ -45,9 +48,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use followers::Followers;
-use live::LiveUploads;
-use receivers::Receivers;
 use underway::Underway;
 use unflushed::Unflushed;
 use uploads::Claims;
@@ -70,6 +70,8 @@ pub struct Config {
     pub max_file_size: Option<u64>,
     /// Bytes that uploads leave free; by default 1 GiB or 1 % of the file system, whichever is less.
     pub min_free_space: Option<u64>,
+    /// How much of what arrived is kept in the journal.
+    pub keep: Keep,
 }
 
 /// A host directory, open.
@@ -78,6 +80,7 @@ pub struct Store {
     root: Root,
     staging: Option<Arc<Staging>>,
     digests: Digests,
+    journal: Option<(Journal, Opened)>,
     claims: Arc<Claims>,
     space: Space,
     config: Config,
@@ -86,7 +89,6 @@ pub struct Store {
     live: Arc<LiveUploads>,
     receivers: Receivers,
     underway: Underway,
-    journal: Option<Journal>,
     unflushed: Arc<Unflushed>,
 }
 
@@ -123,7 +125,10 @@ impl Store {
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let digests = Digests::open(staging.as_ref().map(|staging| staging.state_folder()), threads)?;
-        let journal: Option<Journal> = None;
+        let journal = match staging.as_ref().map(|staging| Journal::open(staging.state_folder(), config.keep)) {
+            Some(Err(error)) if !config.read_only => return Err(error),
+            result => result.and_then(Result::ok),
+        };
         let space = Space::new(config.min_free_space);
         let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Arc::default());
         let followers = Arc::<Followers>::default();
@@ -180,6 +185,18 @@ impl Store {
     #[must_use]
     pub fn digests(&self) -> &Digests {
         &self.digests
+    }
+
+    /// What arrived; `None` if the host directory is read-only and has no state folder that can be written.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref().map(|(journal, _)| journal)
+    }
+
+    /// What was found when the journal was opened.
+    #[must_use]
+    pub fn journal_opened(&self) -> Option<&Opened> {
+        self.journal.as_ref().map(|(_, opened)| opened)
     }
 
     /// The digest of an open file, remembered or computed now.

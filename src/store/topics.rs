@@ -5,8 +5,8 @@
 
 use super::commit::Answer;
 use super::live::{End, LiveReader, LiveSender, LiveUpload};
-use super::uploads::Upload;
 use super::receivers::Received;
+use super::uploads::Upload;
 use super::{Arrival, Follower, Journal, NewArrival, Notice, OnWait, Span, Store};
 use crate::error::{Error, Result};
 use crate::root::{OpenFile, nanoseconds};
@@ -52,7 +52,7 @@ impl Store {
         folders: Vec<RemoteFolder>,
         subscriber: Option<(SubscriberId, String)>,
     ) -> Result<(Follower, &Journal)> {
-        let journal = self.journal.as_ref().ok_or_else(no_journal)?;
+        let journal = self.journal().ok_or_else(no_journal)?;
         Ok((self.followers.follow(folders, subscriber)?, journal))
     }
 
@@ -61,7 +61,7 @@ impl Store {
     /// # Errors
     /// [`Error::Local`] if the journal cannot be read.
     pub fn next_arrival(&self, follower: &Follower, after: u64) -> Result<Told> {
-        let journal = self.journal.as_ref().ok_or_else(no_journal)?;
+        let journal = self.journal().ok_or_else(no_journal)?;
         let last = journal.last();
         let mut position = after;
         while position < last {
@@ -98,11 +98,17 @@ impl Store {
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`], [`ErrorCode::Changed`]; those of opening the file.
-    pub fn open_live(&self, id: LiveId, path: &RemotePath, offset: u64, version: Option<&Version>) -> Result<LiveSource> {
+    pub fn open_live(
+        &self,
+        id: LiveId,
+        path: &RemotePath,
+        offset: u64,
+        version: Option<&Version>,
+    ) -> Result<LiveSource> {
         if let Some(upload) = self.live.find(id).filter(|upload| upload.path == *path) {
             return Ok(LiveSource::Coming(upload.read(offset, version)?));
         }
-        let journal = self.journal.as_ref().ok_or_else(no_journal)?;
+        let journal = self.journal().ok_or_else(no_journal)?;
         let found = journal.find_live(id).map(|number| journal.find_number(number)).transpose()?.flatten();
         let arrival = found.ok_or_else(|| Error::refused(ErrorCode::NotFound, "no upload of that id is on its way"))?;
         let open = self.open_file(&arrival.path)?;
@@ -114,7 +120,7 @@ impl Store {
 
     /// The word of a receiver of an arrival.
     pub fn note_received(&self, number: u64, subscriber: SubscriberId, name: &str, outcome: ReceiptOutcome) {
-        let is_arrival = self.journal.as_ref().is_some_and(|journal| (1..=journal.last()).contains(&number));
+        let is_arrival = self.journal().is_some_and(|journal| (1..=journal.last()).contains(&number));
         if is_arrival && (self.followers.is_present(subscriber) || self.receivers.is_expected(number, subscriber)) {
             self.receivers.note(number, subscriber, name, outcome);
         }
@@ -159,7 +165,7 @@ impl Store {
 
     /// The name of an upload for those who follow it.
     pub(super) fn live_id(&self, upload: UploadId) -> Option<LiveId> {
-        let hash = blake3::keyed_hash(self.journal.as_ref()?.secret(), &upload.0);
+        let hash = blake3::keyed_hash(self.journal()?.secret(), &upload.0);
         hash.as_bytes().first_chunk().copied().map(LiveId)
     }
 
@@ -168,7 +174,7 @@ impl Store {
     /// # Errors
     /// [`Error::Local`]: none of them has arrived then.
     pub(super) fn announce(&self, new: Vec<NewArrival>) -> Result<Vec<u64>> {
-        let Some(journal) = self.journal.as_ref().filter(|_| !new.is_empty()) else { return Ok(Vec::new()) };
+        let Some(journal) = self.journal().filter(|_| !new.is_empty()) else { return Ok(Vec::new()) };
         let time = now();
         let numbers = journal.append(new.clone())?;
         let arrivals: Vec<Arrival> = new
@@ -204,9 +210,10 @@ impl Store {
         publisher: Option<&str>,
         on_wait: &mut OnWait<'_>,
     ) -> Result<Option<u64>> {
-        let Some(journal) = &self.journal else { return Ok(None) };
+        let Some(journal) = self.journal() else { return Ok(None) };
         let Ok(stat) = statat(folder, path.name(), AtFlags::SYMLINK_NOFOLLOW) else { return Ok(None) };
-        let (size, modified) = (u64::try_from(stat.st_size).unwrap_or(0), nanoseconds(stat.st_mtime, stat.st_mtime_nsec));
+        let (size, modified) =
+            (u64::try_from(stat.st_size).unwrap_or(0), nanoseconds(stat.st_mtime, stat.st_mtime_nsec));
         if let Some(number) = journal.holds(path, stat.st_ino, size, modified) {
             return Ok(Some(number));
         }

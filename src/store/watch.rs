@@ -191,7 +191,8 @@ impl Watch {
 
     fn let_arrive(&mut self, store: &Store) {
         let due = |since: &Instant| since.elapsed() >= REST;
-        let paths: Vec<RemotePath> = self.pending.iter().filter(|(_, since)| due(since)).map(|(path, _)| path.clone()).collect();
+        let paths: Vec<RemotePath> =
+            self.pending.iter().filter(|(_, since)| due(since)).map(|(path, _)| path.clone()).collect();
         for path in paths {
             match store.let_arrive(&path) {
                 Ok(Rested::Arrived | Rested::NoArrival) => drop(self.pending.remove(&path)),
@@ -217,13 +218,14 @@ enum Rested {
 impl Store {
     /// Lets a file arrive that came by other means than an upload, if it is at rest.
     fn let_arrive(&self, path: &RemotePath) -> Result<Rested> {
-        let Some(journal) = &self.journal else { return Ok(Rested::NoArrival) };
+        let Some(journal) = self.journal() else { return Ok(Rested::NoArrival) };
         let folder = self.root.open_folder(&path.parent())?;
         let Some(stat) = self.root.stat_in(folder.as_fd(), path.name())? else { return Ok(Rested::NoArrival) };
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             return Ok(Rested::NoArrival);
         }
-        let (size, modified) = (u64::try_from(stat.st_size).unwrap_or(0), nanoseconds(stat.st_mtime, stat.st_mtime_nsec));
+        let (size, modified) =
+            (u64::try_from(stat.st_size).unwrap_or(0), nanoseconds(stat.st_mtime, stat.st_mtime_nsec));
         // An upload that got its name arrives by itself. It is at it first, and in the journal then.
         if self.underway.has(stat.st_ino) || !is_at_rest(&stat) {
             return Ok(Rested::NotYet);
@@ -262,5 +264,5 @@ fn is_at_rest(stat: &Stat) -> bool {
 /// Whether a file may have come while nobody looked.
 fn is_lost(store: &Store, stat: &Stat) -> bool {
     let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
-    store.journal.as_ref().is_some_and(|journal| journal.may_have_lost(changed))
+    store.journal().is_some_and(|journal| journal.may_have_lost(changed))
 }
