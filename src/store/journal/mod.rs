@@ -127,6 +127,8 @@ pub struct Opened {
     pub torn_bytes: u64,
     /// Bytes elsewhere that belong to no whole record.
     pub damaged_bytes: u64,
+    /// Segments whose header is damaged; what is in them was found without it.
+    pub damaged_headers: u64,
     /// Numbers of arrivals that are lost.
     pub damaged: Vec<RangeInclusive<u64>>,
     /// Records that are ignored: their batch was refused, and their numbers given again.
@@ -141,7 +143,8 @@ impl Opened {
     /// Whether nothing was torn, damaged or out of place.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        let odd = [self.torn_bytes, self.damaged_bytes, self.refused, self.foreign, self.unusable];
+        let odd =
+            [self.torn_bytes, self.damaged_bytes, self.damaged_headers, self.refused, self.foreign, self.unusable];
         odd.iter().all(|count| *count == 0) && self.damaged.is_empty() && !self.is_restored
     }
 }
@@ -385,6 +388,7 @@ impl fmt::Display for Opened {
         let counts = [
             (self.torn_bytes, "bytes cut off at the end"),
             (self.damaged_bytes, "damaged bytes"),
+            (self.damaged_headers, "damaged headers"),
             (self.refused, "records of refused batches"),
             (self.foreign, "segments of another journal"),
             (self.unusable, "unusable segments removed"),

@@ -31,6 +31,8 @@ struct Loader {
     /// Every number of an older segment is below this.
     limit: u64,
     active: Option<Active>,
+    /// The lowest number of a segment that was lost as a whole.
+    lost_from: u64,
 }
 
 pub(super) fn open(state: BorrowedFd<'_>, keep: Keep) -> Result<(Journal, Opened)> {
@@ -41,12 +43,12 @@ pub(super) fn open(state: BorrowedFd<'_>, keep: Keep) -> Result<(Journal, Opened
     let removals = Removals::open(&folder, origin.id)?;
     let watermark = folder.watermark()?;
     let (index, active) = (Index::default(), None);
-    let mut loader = Loader { id: origin.id, index, removals, opened, limit: u64::MAX, active };
+    let mut loader = Loader { id: origin.id, index, removals, opened, limit: u64::MAX, active, lost_from: u64::MAX };
     for segment in found.into_iter().rev() {
         loader.load(segment, &folder)?;
     }
-    let Loader { index, removals, opened, active, .. } = loader;
-    finish(Parts { folder, origin, watermark, index, removals, active }, opened, keep)
+    let Loader { index, removals, opened, active, lost_from, .. } = loader;
+    finish(Parts { folder, origin, watermark, index, removals, active, lost_from }, opened, keep)
 }
 
 /// What an open journal is made of.
@@ -57,15 +59,16 @@ struct Parts {
     index: Index,
     removals: Removals,
     active: Option<Active>,
+    lost_from: u64,
 }
 
 fn finish(parts: Parts, mut opened: Opened, keep: Keep) -> Result<(Journal, Opened)> {
-    let Parts { folder, origin, watermark, mut index, removals, active } = parts;
+    let Parts { folder, origin, watermark, mut index, removals, active, lost_from } = parts;
     let acknowledged = watermark.read(origin.id)?.unwrap_or(0);
     index.last = index.last.max(acknowledged);
     opened.arrivals = index.arrivals;
     opened.segments = index.segments().len() as u64;
-    opened.damaged = index.holes();
+    opened.damaged = index.holes(lost_from);
     opened.removals = removals.len() as u64;
     let is_empty = index.segments().is_empty();
     let last = index.last;
@@ -134,8 +137,12 @@ impl Loader {
             // It was not made to its end, or nothing in it can be told from noise any more.
             self.opened.unusable = self.opened.unusable.saturating_add(1);
             self.opened.torn_bytes = self.opened.torn_bytes.saturating_add(scanned.torn);
+            if scanned.torn > 0 {
+                self.lost_from = found.first.min(self.lost_from);
+            }
             return folder.remove_segment(found.first).map_err(failed("remove a segment of"));
         }
+        self.opened.damaged_headers = self.opened.damaged_headers.saturating_add(u64::from(header.is_none()));
         let is_newest = self.index.segments().is_empty();
         if is_newest {
             self.settle(found.file, header, &segment, scanned)?;
