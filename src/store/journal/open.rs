@@ -18,7 +18,6 @@ use std::sync::{Mutex, RwLock};
 struct Found {
     /// From its name.
     first: u64,
-    file: File,
     header: std::result::Result<SegmentHeader, NoHeader>,
 }
 
@@ -94,7 +93,8 @@ fn find_segments(folder: &Folder) -> std::result::Result<Vec<Found>, Failure> {
         let mut bytes = [0; SEGMENT_HEADER];
         let count = read_at(&file, &mut bytes, 0).map_err(failed("read"))?;
         let header = SegmentHeader::decode(bytes.get(..count).unwrap_or_default());
-        Ok(Found { first, file, header })
+        // Not kept open: there may be more of them than descriptors.
+        Ok(Found { first, header })
     };
     folder.segments()?.into_iter().map(open).collect()
 }
@@ -132,7 +132,8 @@ impl Loader {
             return Ok(());
         }
         let header = header.filter(|header| header.first == found.first);
-        let (segment, scanned) = self.scan(&found, header)?;
+        let file = folder.open_segment(found.first, OFlags::RDWR).map_err(failed("open a segment of"))?;
+        let (segment, scanned) = self.scan(&file, found.first, header)?;
         if header.is_none() && segment.len() == 0 {
             // It was not made to its end, or nothing in it can be told from noise any more.
             self.opened.unusable = self.opened.unusable.saturating_add(1);
@@ -145,7 +146,7 @@ impl Loader {
         self.opened.damaged_headers = self.opened.damaged_headers.saturating_add(u64::from(header.is_none()));
         let is_newest = self.index.segments().is_empty();
         if is_newest {
-            self.settle(found.file, header, &segment, scanned)?;
+            self.settle(file, header, &segment, scanned)?;
         }
         let torn = if is_newest { &mut self.opened.torn_bytes } else { &mut self.opened.damaged_bytes };
         *torn = torn.saturating_add(scanned.torn);
@@ -157,10 +158,11 @@ impl Loader {
 
     fn scan(
         &mut self,
-        found: &Found,
+        file: &File,
+        first: u64,
         header: Option<SegmentHeader>,
     ) -> std::result::Result<(Segment, Scanned), Failure> {
-        let mut segment = Segment::new(found.first, header.map(|header| header.made));
+        let mut segment = Segment::new(first, header.map(|header| header.made));
         let (index, removals, limit) = (&mut self.index, &mut self.removals, self.limit);
         let refused = &mut self.opened.refused;
         let mut take = |offset, payload: &[u8]| {
@@ -176,7 +178,7 @@ impl Loader {
             }
             is_taken
         };
-        let scanned = scan(&found.file, SEGMENT_HEADER as u64, self.id, Kind::Arrival, &mut take);
+        let scanned = scan(file, SEGMENT_HEADER as u64, self.id, Kind::Arrival, &mut take);
         let scanned = scanned.map_err(failed("read"))?;
         segment.end = scanned.end;
         Ok((segment, scanned))

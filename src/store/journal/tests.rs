@@ -1,4 +1,6 @@
 //! The journal as a whole, on a real disk.
+// Clippy's exceptions for tests do not reach the functions that they share, and there is none for this.
+#![allow(clippy::arithmetic_side_effects)]
 
 mod damage;
 
@@ -333,4 +335,45 @@ fn only_the_owner_can_read_it() {
     state.open().append(vec![new(1)]).unwrap();
     let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o077;
     assert_eq!((mode(state.file("id")), mode(state.segment(1)), mode(state.0.path().join("journal"))), (0, 0, 0));
+}
+
+#[test]
+fn a_hundred_thousand_arrivals_are_open_at_once() {
+    let state = State::new();
+    let journal = state.open();
+    for batch in 0..25 {
+        journal.append((batch * 4000..(batch + 1) * 4000).map(new).collect()).unwrap();
+    }
+    drop(journal);
+    let begun = std::time::Instant::now();
+    let (journal, opened) = state.reopen();
+    let took = begun.elapsed();
+    println!("opened {opened} in {took:?}");
+    assert_eq!((opened.arrivals, opened.is_whole()), (100_000, true));
+    // Without optimisation, on a machine that has other work: an optimised build takes a tenth of it.
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    let begun = std::time::Instant::now();
+    assert_eq!(walk(&journal).0.len(), 100_000);
+    println!("read all in {:?}", begun.elapsed());
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --lib journal -- --ignored --nocapture"]
+fn appends_a_second() {
+    for threads in [1, 8, 64, 256] {
+        let state = State::new();
+        let journal = state.open();
+        let begun = std::time::Instant::now();
+        let rounds = 200;
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let journal = &journal;
+                scope.spawn(move || {
+                    (0..rounds).for_each(|round| drop(journal.append(vec![new(thread * rounds + round)]).unwrap()));
+                });
+            }
+        });
+        let rate = (threads * rounds) as f64 / begun.elapsed().as_secs_f64();
+        println!("{threads} threads: {rate:.0} appends/s of one arrival each");
+    }
 }
