@@ -25,7 +25,16 @@ impl Arrival {
     pub(super) fn parse(arrived: Arrived, topics: &[RemoteFolder]) -> Result<Option<Self>> {
         let Some(path) = path(&arrived.path, topics)? else { return Ok(None) };
         let Arrived { number, size, digest, modified, live, publisher, .. } = arrived;
-        Ok(Some(Self { number: Some(number), path, size, digest, modified: Some(modified), live, publisher, attempts: 0 }))
+        Ok(Some(Self {
+            number: Some(number),
+            path,
+            size,
+            digest,
+            modified: Some(modified),
+            live,
+            publisher,
+            attempts: 0,
+        }))
     }
 }
 

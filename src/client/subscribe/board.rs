@@ -7,6 +7,7 @@
 use super::arrival::Arrival;
 use super::cursor::{Cursor, News};
 use super::saved::{Saved, StateFile};
+use crate::client::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::wire::{JournalId, LiveId, RemotePath, SubscriberId};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -191,7 +192,7 @@ impl Board {
         self.save(&mut state)
     }
 
-    /// ARRIVING came. Whether it is news. `has_partial` tells whether a part of it is here.
+    /// ARRIVING came. Whether it is news.
     pub(super) fn arriving(&self, live: LiveId, path: RemotePath, size: Option<u64>) -> bool {
         let mut state = self.lock();
         if let Some(known) = state.lives.get_mut(&live) {
@@ -222,7 +223,8 @@ impl Board {
         let number = arrival.number.unwrap_or(0);
         let Some(News::New) = state.cursor.as_mut().map(|cursor| cursor.tell(number)) else {
             // A live upload that was settled before it was told may wait for this.
-            if let Some(live) = arrival.live.and_then(|live| state.lives.get_mut(&live)) {
+            let known = arrival.live.and_then(|live| state.lives.get_mut(&live));
+            if let Some(live) = known.filter(|known| known.is_active) {
                 live.arrival = Some(arrival);
             }
             self.changed.notify_all();
@@ -273,8 +275,7 @@ impl Board {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let (woken, waited) =
-                self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            let (woken, waited) = self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
             if waited.timed_out() {
                 return Some(Work::Rest);
             }
@@ -294,10 +295,8 @@ impl Board {
         let is_unknown = |state: &mut State| {
             state.stop.is_none() && state.lives.get(&live).is_some_and(|known| known.arrival.is_none())
         };
-        let (state, _) = self
-            .changed
-            .wait_timeout_while(self.lock(), patience, is_unknown)
-            .unwrap_or_else(PoisonError::into_inner);
+        let (state, _) =
+            self.changed.wait_timeout_while(self.lock(), patience, is_unknown).unwrap_or_else(PoisonError::into_inner);
         state.lives.get(&live).and_then(|known| known.arrival.clone())
     }
 
@@ -375,6 +374,17 @@ impl Board {
         self.changed.notify_all();
     }
 
+    /// Ends everything because of an error, also for whoever waits for the server.
+    pub(super) fn stop_with(&self, error: Error, cancel: &Cancel) {
+        self.stop(Stop::Failed(error));
+        cancel.cancel();
+    }
+
+    /// Whether as many files are here as were wanted.
+    pub(super) fn has_enough(&self) -> bool {
+        matches!(self.lock().stop, Some(Stop::Enough))
+    }
+
     /// Why it ended, once it has.
     pub(super) fn stopped(&self) -> Option<Stop> {
         self.lock().stop.take()
@@ -415,8 +425,7 @@ impl State {
         }
         // What has arrived does not keep its worker waiting, so it is no live upload in that sense.
         let may_wait = self.at_live < most_live;
-        let has_arrived =
-            |live: &LiveId| self.lives.get(live).is_some_and(|known| known.arrival.is_some());
+        let has_arrived = |live: &LiveId| self.lives.get(live).is_some_and(|known| known.arrival.is_some());
         let index = self.waiting.iter().position(|live| may_wait || has_arrived(live))?;
         let live = self.waiting.remove(index)?;
         let known = self.lives.get_mut(&live)?;
@@ -431,10 +440,18 @@ impl State {
         let (mut taken, mut bytes) = (Vec::new(), 0_u64);
         while let Some(next) = self.files.front() {
             bytes = bytes.saturating_add(next.size);
+            // What failed before is tried alone.
+            if next.attempts > 0 && !taken.is_empty() {
+                break;
+            }
             if taken.len() >= most || (bytes > BATCH_BYTES && !taken.is_empty()) {
                 break;
             }
+            let is_alone = next.attempts > 0;
             taken.extend(self.files.pop_front());
+            if is_alone {
+                break;
+            }
         }
         taken
     }

@@ -48,7 +48,10 @@ impl StateFile {
             .map_err(|error| failed("open", error))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => {
-                return Err(failed("lock", std::io::Error::other("another client follows these topics into this folder")));
+                return Err(failed(
+                    "lock",
+                    std::io::Error::other("another client follows these topics into this folder"),
+                ));
             }
             result => result.map_err(|error| failed("lock", error))?,
         }
@@ -66,7 +69,8 @@ impl StateFile {
         };
         let mut text = String::new();
         file.take(MOST_BYTES).read_to_string(&mut text).map_err(|error| failed("read", error))?;
-        let damaged = || failed("read", std::io::Error::other("it is damaged: begin anew with --from now or --from start"));
+        let damaged =
+            || failed("read", std::io::Error::other("it is damaged: begin anew with --from now or --from start"));
         parse(&text).map(Some).ok_or_else(damaged)
     }
 
