@@ -37,6 +37,14 @@ pub(super) enum Work {
     Rest,
 }
 
+/// What a worker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Anything,
+    /// Uploads that are on their way.
+    Live,
+}
+
 /// An upload to be fetched as it comes.
 #[derive(Debug, Clone)]
 pub(super) struct LiveJob {
@@ -261,13 +269,13 @@ impl Board {
     }
 
     /// The next thing to do; `None` when everything ends. `has_connection` tells whether resting is worth a word.
-    pub(super) fn take(&self, has_connection: bool) -> Option<Work> {
+    pub(super) fn take(&self, wanted: Wanted, has_connection: bool) -> Option<Work> {
         let mut state = self.lock();
         loop {
             if state.stop.is_some() {
                 return None;
             }
-            if let Some(work) = state.next_work(self.most_live) {
+            if let Some(work) = state.next_work(wanted, self.most_live) {
                 self.changed.notify_all();
                 return Some(work);
             }
@@ -419,8 +427,8 @@ impl Board {
 }
 
 impl State {
-    fn next_work(&mut self, most_live: usize) -> Option<Work> {
-        if !self.files.is_empty() {
+    fn next_work(&mut self, wanted: Wanted, most_live: usize) -> Option<Work> {
+        if wanted == Wanted::Anything && !self.files.is_empty() {
             return Some(Work::Files(self.next_files()));
         }
         // What has arrived does not keep its worker waiting, so it is no live upload in that sense.

@@ -6,7 +6,7 @@
 
 use super::LONGEST_REST;
 use super::arrival::{Arrival, path};
-use super::board::{Board, LiveEnd, LiveJob, Work};
+use super::board::{Board, LiveEnd, LiveJob, Wanted, Work};
 use super::execute::Program;
 use super::teller::{Teller, Told, told};
 use crate::client::cancel::hash_unless_stopped;
@@ -54,6 +54,7 @@ pub(super) struct Finished {
 #[derive(Debug)]
 pub(super) struct Fetcher<'a> {
     shared: &'a Shared<'a>,
+    wanted: Wanted,
     program: Option<Sender<Finished>>,
     session: Option<Session>,
     backoff: Backoff,
@@ -84,13 +85,13 @@ enum Came {
 }
 
 impl<'a> Fetcher<'a> {
-    pub(super) fn new(shared: &'a Shared<'a>, program: Option<Sender<Finished>>) -> Self {
-        Self { shared, program, session: None, backoff: Backoff::up_to(LONGEST_REST), owed: Vec::new() }
+    pub(super) fn new(shared: &'a Shared<'a>, wanted: Wanted, program: Option<Sender<Finished>>) -> Self {
+        Self { shared, wanted, program, session: None, backoff: Backoff::up_to(LONGEST_REST), owed: Vec::new() }
     }
 
     /// Works until everything ends.
     pub(super) fn run(mut self) {
-        while let Some(work) = self.shared.board.take(self.session.is_some()) {
+        while let Some(work) = self.shared.board.take(self.wanted, self.session.is_some()) {
             let result = match work {
                 Work::Files(arrivals) => self.files(arrivals),
                 Work::Live(job) => self.live(&job),
@@ -628,7 +629,8 @@ impl<'a> Fetcher<'a> {
         self.shared.finish(arrival.number.as_slice());
         let number = arrival.number;
         self.shared.tell_failed(Told { arrival, place: None, transfer, moved: 0, resumed: 0, status });
-        self.receipt(transfer.unwrap_or_default(), ReceiptOutcome::NotStored, number)
+        self.receipt(transfer.unwrap_or_default(), ReceiptOutcome::NotStored, number)?;
+        self.session.as_mut().map_or(Ok(()), Session::flush)
     }
 
     fn receipt(&mut self, transfer: TransferId, outcome: ReceiptOutcome, number: Option<u64>) -> Result<()> {

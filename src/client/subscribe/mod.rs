@@ -27,11 +27,13 @@ mod teller;
 use super::cancel::INTERRUPTED;
 use super::commands::Context;
 use super::commands::get::again;
+use super::exit;
 use super::folder::Folder;
+use super::options::Strategy;
 use super::report::{Report, Style};
 use crate::error::{Error, Result};
 use crate::wire::{RemoteFolder, SubscriberId};
-use board::{Board, Stop};
+use board::{Board, Stop, Wanted};
 use execute::Program;
 use feed::Feed;
 use fetch::{Fetcher, Shared};
@@ -111,7 +113,8 @@ pub(super) fn follow(context: &Context, plan: &Plan) -> Result<u8> {
         Some(Stop::Enough) => {
             // The connections were cut to end their waiting: nobody asked for more than that.
             context.cancel.reset();
-            teller.report.exit_code()
+            board.caught_up().into_iter().for_each(|missed| teller.caught_up(missed));
+            exit::OK
         }
         Some(Stop::Failed(error)) => {
             context.cancel.reset();
@@ -126,13 +129,17 @@ pub(super) fn follow(context: &Context, plan: &Plan) -> Result<u8> {
 
 /// Runs the connections to their end.
 fn run(context: &Context, plan: &Plan, shared: &Shared<'_>, mut feed: Feed<'_>) -> Result<()> {
-    let workers = shared.options.jobs.max(2);
+    // One connection at a time means one file after another, in the order in which they arrived; an upload that is on its
+    // way must not hold those up.
+    let jobs = if shared.options.strategy == Strategy::Serial { 1 } else { shared.options.jobs };
+    let live_only = usize::from(jobs == 1 && plan.live);
+    let wanted = std::iter::repeat_n(Wanted::Anything, jobs).chain(std::iter::repeat_n(Wanted::Live, live_only));
     let program = plan.exec.as_ref().map(|path| program(context, path.clone())).transpose()?;
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
         let sender = program.as_ref().map(|_| sender);
-        for _ in 0..workers {
-            let fetcher = Fetcher::new(shared, sender.clone());
+        for wanted in wanted {
+            let fetcher = Fetcher::new(shared, wanted, sender.clone());
             scope.spawn(move || fetcher.run());
         }
         drop(sender);
