@@ -5,6 +5,7 @@
 //! the root, also while somebody swaps directories for links. Knows nothing of transfers.
 //!
 //! Needs Linux 5.6 or later, for `openat2`.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::error::{Error, Result};
 use crate::wire::{ErrorCode, RemoteFolder, RemotePath, Version};
@@ -187,8 +188,9 @@ impl FileState {
         for word in [stat.st_ino, size, modified as u64, changed as u64] {
             hasher.update(&word.to_le_bytes());
         }
-        let version = Version::new(&hasher.finalize().as_bytes()[..16]).expect("16 bytes are a version");
-        Self { size, modified, changed, version }
+        let mut version = [0; 16];
+        hasher.finalize_xof().fill(&mut version);
+        Self { size, modified, changed, version: version.into() }
     }
 
     /// The state of an open file now.

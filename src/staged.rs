@@ -7,6 +7,7 @@
 //!
 //! Durability (promise 1 in the design): content is flushed before the name exists, because a name that survives a
 //! power cut without its content is a partial file under its name. The caller flushes the folder after the rename.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::error::{Error, Result};
 use crate::root::Root;
@@ -26,7 +27,7 @@ const PARTIAL: &str = "partial";
 const TMPFS: u64 = 0x0102_1994;
 /// Bytes written at a time, from a multiple of it on. A file system with large folios takes one of the size of the write,
 /// and larger ones than this are dear to get (512 MiB to ext4 that way: 0.08 s of system time, with 256 KiB 0.23 s).
-const PIECE: usize = 64 * 1024;
+const PIECE: u64 = 64 * 1024;
 /// Below this many bytes, preallocation costs more than it gains.
 const PREALLOCATE_FROM: u64 = 1024 * 1024;
 
@@ -165,15 +166,14 @@ impl Staging {
     /// [`Error::Local`].
     pub fn leftovers(&self) -> Result<Vec<(String, Duration, u64)>> {
         let directory = Dir::read_from(&self.partial).map_err(|error| failed("read", PARTIAL, error))?;
-        let now = SystemTime::now();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut found = Vec::new();
         for entry in directory {
             let entry = entry.map_err(|error| failed("read", PARTIAL, error))?;
             let Ok(name) = entry.file_name().to_str() else { continue };
             let Ok(stat) = statat(&self.partial, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
-                let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
-                let age = now.duration_since(modified).unwrap_or_default();
+                let age = now.saturating_sub(Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0)));
                 found.push((name.to_owned(), age, u64::try_from(stat.st_size).unwrap_or(0)));
             }
         }
@@ -219,12 +219,12 @@ impl Staged {
     /// [`Error::Local`]; the file then holds what was written before.
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            let aligned = PIECE - usize::try_from(self.length % PIECE as u64).unwrap_or(0);
-            match pwrite(&self.file, &bytes[..bytes.len().min(aligned)], self.length) {
+            let aligned = usize::try_from(PIECE.saturating_sub(self.length % PIECE)).unwrap_or(usize::MAX);
+            match pwrite(&self.file, bytes.get(..aligned).unwrap_or(bytes), self.length) {
                 Ok(0) => return Err(failed("write", &self.name, Errno::NOSPC)),
                 Ok(count) => {
-                    self.length += count as u64;
-                    bytes = &bytes[count..];
+                    self.length = self.length.saturating_add(count as u64);
+                    bytes = bytes.get(count..).unwrap_or_default();
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(failed("write", &self.name, error)),
@@ -248,10 +248,11 @@ impl Staged {
     /// # Errors
     /// [`ErrorCode::NoSpace`] if it is not to be had.
     pub fn reserve(&mut self, size: u64) -> Result<()> {
-        if !self.staging.preallocate || size < PREALLOCATE_FROM.max(self.length + 1) {
+        let missing = size.saturating_sub(self.length);
+        if !self.staging.preallocate || size < PREALLOCATE_FROM || missing == 0 {
             return Ok(());
         }
-        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.length, size - self.length) {
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.length, missing) {
             Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
                 Err(failed("reserve space for", &self.name, error))
             }
@@ -304,6 +305,12 @@ impl Drop for Staged {
 }
 
 impl Verified {
+    /// The digest that was verified.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
     /// Flushes the content to disk. A flush that failed is final: the kernel may have dropped the pages, so a second
     /// one that succeeds would prove nothing (<https://wiki.postgresql.org/wiki/Fsync_Errors>). The file is removed.
     ///

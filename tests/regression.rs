@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Frame, Log, Server, Strace, content, digest_of, eventually, put_file, upload_id, whole};
-use hostdir::wire::{Begin, ErrorCode, Put, Reply, Request, StoredOutcome};
+use hostdir::wire::{Begin, ErrorCode, Put, PutKind, Reply, Request, StoredOutcome};
 use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
@@ -95,6 +95,59 @@ fn nothing_was_said_while_a_slow_disk_flushed() {
     let _strace = Strace::attach(server.pid(), &["fsync:delay_enter=5300000:when=1".into()]);
     client.put("f", b"x").unwrap().unwrap();
     assert!(client.waits >= 1);
+}
+
+/// Cause: WAIT was sent while the content of files was flushed, but not while the folders were that they went into, nor
+/// while what was there already was made durable before it was called identical.
+#[test]
+fn nothing_was_said_while_a_slow_disk_flushed_folders() {
+    if !Strace::is_possible() {
+        return eprintln!("SKIPPED: strace cannot attach here");
+    }
+    let (dir, server) = served(&[]);
+    fs::write(dir.path().join("there"), b"x").unwrap();
+    let [mut file, mut folder, mut identical] = [(); 3].map(|()| server.client());
+    // The second flush of a file's group is that of its folder.
+    let injections = ["fsync:delay_enter=5300000:when=2", "syncfs:delay_enter=5300000:when=1"];
+    let _strace = Strace::attach(server.pid(), &injections.map(String::from));
+    file.send_put(put_file("f", 1), b"x").unwrap();
+    folder.send(Request::Put(Put { kind: PutKind::Folder, size: None, ..put_file("new/folder", 0) })).unwrap();
+    let there = Put { digest: Some(digest_of(b"x")), ask: true, ..put_file("there", 1) };
+    identical.send(Request::Put(there)).unwrap();
+    for (client, outcome) in
+        [(&mut file, StoredOutcome::New), (&mut folder, StoredOutcome::New), (&mut identical, StoredOutcome::Identical)]
+    {
+        assert_eq!(client.stored().unwrap().unwrap().outcome, outcome);
+        assert!(client.waits >= 1, "{outcome:?}");
+    }
+}
+
+/// Cause: whoever found a folder took its name for durable, also where another connection had made it a moment ago and not
+/// flushed it yet. A file that was acknowledged in it could be lost with the folder.
+#[test]
+fn a_file_was_acknowledged_in_a_folder_that_a_power_cut_could_take() {
+    if !Strace::is_possible() {
+        return eprintln!("SKIPPED: strace cannot attach here");
+    }
+    let (dir, server) = served(&[]);
+    let logs = TempDir::new().unwrap();
+    let log = logs.path().join("strace");
+    let (mut maker, mut other) = (server.client(), server.client());
+    let mut bytes = Vec::new();
+    Request::Put(Put { kind: PutKind::Folder, size: None, ..put_file("a/b", 0) }).encode(&mut bytes);
+    // The beginning of another request: while that is read, the folders wait for company.
+    maker.raw(&[&bytes[..], &[0, 0]].concat()).unwrap();
+    eventually("the folders are made", || dir.path().join("a/b").exists());
+    let strace = Strace::note(server.pid(), "fsync", &log);
+    other.put("a/b/f", b"x").unwrap().unwrap();
+    drop(strace);
+    let flushed = fs::read_to_string(&log).unwrap();
+    for folder in [dir.path().to_owned(), dir.path().join("a"), dir.path().join("a/b")] {
+        assert!(flushed.contains(&format!("<{}>", folder.display())), "{}: {flushed}", folder.display());
+    }
+    // The maker was not waited for: it is still at its request.
+    maker.raw(&[0, 1, 9, 0xa0]).unwrap();
+    maker.stored().unwrap().unwrap();
 }
 
 /// Cause: a session of a stopping server ended right after the last byte of its download, so the receipt was not read and

@@ -47,6 +47,26 @@ fn a_second_signal_cuts_what_is_running() {
 }
 
 #[test]
+fn newcomers_are_told_while_a_transfer_is_waited_for() {
+    let (_dir, mut server, mut client, header) = busy();
+    server.terminate();
+    server.logged(Log::Events, &["event=stopping"]);
+    // More than are accepted at a time; some have said something already when they are refused.
+    let mut newcomers: Vec<_> = (0..600).map(|_| server.connection()).collect();
+    newcomers.iter_mut().step_by(2).for_each(|newcomer| newcomer.say_hello().unwrap());
+    for newcomer in &mut newcomers {
+        newcomer.read_preamble().unwrap();
+        newcomer.refused(ErrorCode::ShuttingDown);
+        newcomer.closed();
+    }
+    let transfer = header.transfer;
+    client.take_bytes(header).unwrap().unwrap();
+    client.receipt(transfer).unwrap();
+    assert_eq!(server.wait(), 0);
+    server.logged(Log::Events, &["event=shutting-down", "the server is stopping"]);
+}
+
+#[test]
 fn a_running_upload_is_finished_and_stored() {
     let dir = TempDir::new().unwrap();
     let mut server = Server::start(dir.path(), &[]);

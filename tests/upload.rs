@@ -252,6 +252,20 @@ fn a_wrong_prefix_that_is_resumed_all_the_same_is_a_mismatch() {
 }
 
 #[test]
+fn an_upload_may_go_on_under_another_path_and_with_another_size() {
+    let (dir, server) = served(&[]);
+    let bytes = content(1, 3 * MIB);
+    cut_after(&server, dir.path(), resumable("first", &bytes[..2 * MIB], upload_id(1)), &bytes, MIB);
+    let mut client = server.client();
+    let put = resumable("folder/second", &bytes, upload_id(1));
+    assert_eq!(client.ask(put.clone()).unwrap().unwrap().offset, MIB as u64);
+    client.upload_from(MIB, &bytes).unwrap();
+    assert_eq!(*client.stored().unwrap().unwrap().path, *b"folder/second");
+    assert!(fs::read(dir.path().join("folder/second")).unwrap() == bytes && !dir.path().join("first").exists());
+    assert_eq!(partials(dir.path()), 0);
+}
+
+#[test]
 fn a_partial_file_that_is_longer_than_the_upload_is_begun_anew() {
     let (dir, server) = served(&[]);
     let bytes = content(1, 2 * MIB);

@@ -4,6 +4,7 @@
 //! cost a round trip, and takes the answers in order. Serial is one worker; parallel is several, each with a new
 //! connection for every file; by default several workers keep their connections. A connection that breaks is dialled again with
 //! backoff, and what was on its way is asked for again, from where it broke off.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::cancel::hash_unless_stopped;
 use super::folder::{Before, Folder, Partial, Placed};
@@ -55,6 +56,11 @@ impl Job {
     /// The same file, to be stored under another path.
     pub(super) fn stored_as(self, local: RemotePath) -> Self {
         Self { local: Some(local), ..self }
+    }
+
+    /// The same file, when this attempt came to nothing.
+    fn once_more(self) -> Self {
+        Self { attempts: self.attempts.saturating_add(1), ..self }
     }
 
     /// Its path in the download folder.
@@ -187,7 +193,7 @@ impl Worker<'_> {
         }
         let jobs = || self.waiting.iter().map(|waiting| &waiting.job);
         let answers = jobs().fold(0, |sum, job| job.size.saturating_add(sum));
-        let requests: usize = jobs().map(|job| job.path.as_bytes().len() + REQUEST).sum();
+        let requests: usize = jobs().map(|job| job.path.as_bytes().len().saturating_add(REQUEST)).sum();
         self.waiting.len() < WINDOW && answers < WINDOW_BYTES && requests < WINDOW_REQUESTS
     }
 
@@ -252,7 +258,7 @@ impl Worker<'_> {
         };
         match ended {
             Ok(Ended::Again(job)) => {
-                shown.finish(Outcome::Skipped("started over".into()));
+                shown.finish(Outcome::Again("started over".into()));
                 self.line.again(job);
             }
             Ok(Ended::Finally(status, transfer, resumed)) => {
@@ -268,7 +274,7 @@ impl Worker<'_> {
                 }
             }
             Err(error) => {
-                shown.finish(Outcome::Failed(error.to_string()));
+                shown.finish(Outcome::Again(error.to_string()));
                 // A line that breaks again and again still brings something each time.
                 if shown.moved() > 0 {
                     self.line.went_well();
@@ -306,17 +312,16 @@ impl Worker<'_> {
             OnConflict::Fail => {
                 return Err(Error::refused(ErrorCode::Exists, format!("{} is there and differs", job.path)));
             }
-            OnConflict::Rename | OnConflict::Overwrite => Ended::Again(Job { attempts: job.attempts + 1, ..job }),
+            OnConflict::Rename | OnConflict::Overwrite => Ended::Again(job.once_more()),
         })
     }
 
     /// The answer to a GET for bytes, into a partial file and then into place.
     fn fetch(&mut self, job: Job, resumed: Option<Resumed>, shown: &Transfer) -> Result<Ended> {
-        let again = |job: Job| Ended::Again(Job { attempts: job.attempts + 1, ..job });
         let header = match self.line.session()?.file_header() {
             Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => {
                 resumed.into_iter().for_each(|mut resumed| resumed.partial.staged.discard());
-                return Ok(again(job));
+                return Ok(Ended::Again(job.once_more()));
             }
             Err(error) => {
                 resumed.into_iter().for_each(|resumed| self.shared.folder.leave(job.place(), resumed.partial.staged));
@@ -325,7 +330,7 @@ impl Worker<'_> {
             Ok(header) => header,
         };
         let held = resumed.as_ref().map_or(0, |resumed| resumed.partial.staged.length());
-        if header.offset != held || header.offset + header.length != header.size {
+        if header.offset != held || held.checked_add(header.length) != Some(header.size) {
             return Err(Violation::Contradiction("FILE with another part than was asked for").into());
         }
         shown.set_size(header.size);
@@ -341,11 +346,13 @@ impl Worker<'_> {
             },
         };
         match self.receive(&job, staged, hasher, &header, shown) {
-            Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => Ok(again(job)),
+            Err(error) if error.code() == ErrorCode::Changed && job.attempts < ATTEMPTS => {
+                Ok(Ended::Again(job.once_more()))
+            }
             Err(error) if error.code() == ErrorCode::Mismatch => {
                 self.receipt(header.transfer, ReceiptOutcome::Mismatch)?;
                 // What an earlier attempt left may be at fault; a whole new copy is not.
-                if held > 0 { Ok(again(job)) } else { Err(error) }
+                if held > 0 { Ok(Ended::Again(job.once_more())) } else { Err(error) }
             }
             Err(error @ Error::Local { .. }) => {
                 self.receipt(header.transfer, ReceiptOutcome::NotStored)?;
@@ -401,6 +408,8 @@ impl Worker<'_> {
             && let Some(job) = self.line.next_job()
         {
             let partial = self.kept(&job);
+            let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), partial);
+            shown.finish(Outcome::Failed(error.to_string()));
             self.report(job, Status::Failed { error, partial }, None, 0, 0);
         }
     }
@@ -408,7 +417,7 @@ impl Worker<'_> {
     /// What was on its way will not be answered.
     fn ask_again(&mut self) {
         while let Some(waiting) = self.waiting.pop_back() {
-            waiting.shown.finish(Outcome::Skipped("asked for again".into()));
+            waiting.shown.finish(Outcome::Again("the connection broke".into()));
             if let Asked::Bytes(Some(resumed)) = waiting.asked {
                 self.shared.folder.leave(waiting.job.place(), resumed.partial.staged);
             }

@@ -1,6 +1,7 @@
 //! One upload that is more than a PUT with its bytes: asked about, and resumed.
 //!
 //! Owns the exchange of frames on one connection (PROTOCOL.md, section 8). Knows nothing of queues and retries.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::cancel::{Cancel, hash_unless_stopped};
 use super::options::Options;
@@ -114,9 +115,9 @@ fn send_rest(session: &mut Session, file: &File, offset: u64, size: u64, shown: 
         if session.has_answer() {
             return Err(early_refusal(session)?);
         }
-        let count = u32::try_from(size - done).unwrap_or(MAX_DATA).min(MAX_DATA);
+        let count = u32::try_from(size.saturating_sub(done)).unwrap_or(MAX_DATA).min(MAX_DATA);
         match session.send_file(file, done, count)? {
-            Sent::Whole => done += u64::from(count),
+            Sent::Whole => done = done.saturating_add(u64::from(count)),
             Sent::Short(_) => return Err(abandon(session, changed(local))),
         }
         shown.add(u64::from(count));
@@ -204,5 +205,7 @@ pub(super) fn upload_id(job: &Job) -> UploadId {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     hasher.update(&job.size.to_le_bytes()).update(&job.modified.to_le_bytes());
-    UploadId(hasher.finalize().as_bytes()[..16].try_into().expect("16 of 32 bytes"))
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    UploadId(id)
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns everything that the client writes to disk. Names are [`RemotePath`]s, parsed before they come here; they are
 //! opened beneath the folder without following links, and no file is replaced unless that was asked for.
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::open_folders::OpenFolders;
 use crate::conflict::{Place, find_place};
@@ -29,7 +30,7 @@ const ONCE: &str = "once-";
 
 /// The folder that downloads go into.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub struct Folder {
     root: Root,
     staging: Arc<Staging>,
     /// Partial files that wait to be resumed: the name of each by its prefix, which stands for the path.
@@ -55,14 +56,19 @@ pub(super) enum Before {
 
 /// What an earlier attempt left of a file.
 #[derive(Debug)]
-pub(super) struct Partial {
-    pub(super) staged: Staged,
-    pub(super) version: Version,
+pub struct Partial {
+    /// The partial file, locked.
+    pub staged: Staged,
+    /// The version that it is the beginning of.
+    pub version: Version,
 }
 
 impl Folder {
     /// Opens the folder, making it if it is missing, and removes partial files that nobody came back for.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn open(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(|error| Error::local("make the folder", path.display(), error))?;
         let root = Root::open(path)?;
         let staging = Arc::new(open_staging(&root)?);
@@ -153,7 +159,8 @@ impl Folder {
     }
 
     /// Whether something may be left of a file from an earlier attempt.
-    pub(super) fn has_partial(&self, path: &RemotePath) -> bool {
+    #[must_use]
+    pub fn has_partial(&self, path: &RemotePath) -> bool {
         self.partials().contains_key(&partial_prefix(path))
     }
 
@@ -163,7 +170,10 @@ impl Folder {
     }
 
     /// What is left of a file from an earlier attempt.
-    pub(super) fn partial(&self, path: &RemotePath) -> Result<Option<Partial>> {
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn partial(&self, path: &RemotePath) -> Result<Option<Partial>> {
         self.take_partial(&partial_prefix(path))
     }
 
@@ -182,7 +192,7 @@ impl Folder {
     }
 
     /// Leaves a partial file for a later attempt, of this client or of one to come.
-    pub(super) fn leave(&self, path: &RemotePath, staged: Staged) {
+    pub fn leave(&self, path: &RemotePath, staged: Staged) {
         self.leave_as(partial_prefix(path), staged);
     }
 
@@ -200,7 +210,10 @@ impl Folder {
     }
 
     /// Begins the partial file of what FILE announces.
-    pub(super) fn begin(&self, path: &RemotePath, header: &FileHeader) -> Result<Staged> {
+    ///
+    /// # Errors
+    /// [`Error::Local`].
+    pub fn begin(&self, path: &RemotePath, header: &FileHeader) -> Result<Staged> {
         if header.size <= NOT_RESUMED {
             return self.begin_once();
         }
@@ -353,8 +366,7 @@ fn live_prefix(live: LiveId) -> String {
 }
 
 fn partial_prefix(path: &RemotePath) -> String {
-    let digest = blake3::hash(path.as_bytes());
-    format!("{}-", &digest.to_hex()[..32])
+    format!("{:.32}-", blake3::hash(path.as_bytes()).to_hex().as_str())
 }
 
 fn parse_hex(text: &str) -> Option<Vec<u8>> {
@@ -362,7 +374,8 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
         .chars()
         .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
         .collect::<Option<_>>()?;
-    digits.len().is_multiple_of(2).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    let (pairs, odd) = digits.as_chunks::<2>();
+    odd.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 #[cfg(test)]
@@ -390,6 +403,17 @@ mod tests {
         let partial = folder.partial(&path("a/b")).unwrap().unwrap();
         assert_eq!((partial.staged.length(), partial.version.as_bytes()), (3, &b"\x01\xff"[..]));
         assert!(folder.partial(&path("a")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_partial_file_is_named_after_path_and_version() {
+        let name = format!("{}{}", partial_prefix(&path("a/b")), Version::new(b"\x01\xff").unwrap());
+        assert_eq!(name, format!("{}-01ff", &blake3::hash(b"a/b").to_hex()[..32]));
+        assert_eq!(name.len(), PREFIX + 4);
+        assert_eq!(parse_hex("01ff"), Some(vec![1, 255]));
+        for not_hex in ["1", "01f", "0g", "é0"] {
+            assert_eq!(parse_hex(not_hex), None, "{not_hex}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod commands;
 mod download;
 mod exchange;
 mod exit;
-mod folder;
+pub mod folder;
 mod line;
 mod menu;
 mod open_folders;

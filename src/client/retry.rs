@@ -1,5 +1,6 @@
 //! When to try again: exponential backoff with full jitter, so that the clients of a server that comes back do not all
 //! arrive at once (<https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>).
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::time::Duration;
 
@@ -41,9 +42,9 @@ impl Backoff {
             return None;
         }
         let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(self.longest);
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         // At least half of it, so that a series of lucky draws does not use all attempts up at once.
-        Some(ceiling / 2 + ceiling.mul_f64(random_fraction() / 2.0))
+        Some(ceiling.mul_f64(0.5 + random_fraction() / 2.0))
     }
 }
 

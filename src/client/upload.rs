@@ -3,6 +3,7 @@
 //! A worker has one connection at a time. Small files follow each other without waiting ([`WINDOW`] of them unanswered at
 //! most); a large one is asked about first, and goes on where an earlier attempt broke off. Strategies, retries and
 //! backoff are those of [`super::download`].
+#![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::exchange::{changed, exchange, put, shown_path, upload_id};
 use super::line::{Line, Queue, Recovery};
@@ -226,7 +227,7 @@ impl Worker<'_> {
                 }
                 // The server does not have it: next time the bytes are sent with the question.
                 Ok(Reply::Offer(_)) if waiting.sent == Delivery::Question => {
-                    waiting.shown.finish(Outcome::Skipped("differs".into()));
+                    waiting.shown.finish(Outcome::Again("the server has other content".into()));
                     self.line.again(Job { there: There::Nothing, ..waiting.job });
                 }
                 Ok(reply) => {
@@ -266,7 +267,7 @@ impl Worker<'_> {
                 Ok(())
             }
             Err(error) => {
-                shown.finish(Outcome::Failed(error.to_string()));
+                shown.finish(Outcome::Again(error.to_string()));
                 if resumed_from(&shown) > job.held {
                     self.line.went_well();
                 }
@@ -292,13 +293,13 @@ impl Worker<'_> {
     /// A connection broke: what was not answered is sent again. Whatever was stored meanwhile is recognised.
     fn recover(&mut self, error: Error) {
         while let Some(waiting) = self.waiting.pop_back() {
-            waiting.shown.finish(Outcome::Skipped("sent again".into()));
+            waiting.shown.finish(Outcome::Again("the connection broke".into()));
             self.line.again(waiting.job);
         }
         if let Recovery::GiveUp(error) = self.line.recover(error)
             && let Some(job) = self.line.next_job()
         {
-            self.report(&job, Status::Failed { error, partial: 0 }, None, 0, 0);
+            self.failed_here(&job, error);
         }
     }
 

@@ -1,7 +1,8 @@
 //! The server: accepts connections, runs a session on a thread of its own for each, and stops in an orderly way.
 //!
 //! Owns the listening sockets, the caps on connections, and what sessions share. Knows nothing of how files are stored or
-//! how frames are laid out. One file a command: `list`, `get`, `put`, `receipt`.
+//! how frames are laid out. One file a command: `list`, `get`, `live` (a GET of what is
+//! still coming), `put`, `receipt`, `subscribe`, `receivers`.
 
 mod admission;
 mod confinement;
@@ -9,12 +10,15 @@ mod console;
 mod get;
 mod list;
 mod listen;
+mod live;
 mod put;
 mod receipt;
+mod receivers;
 mod record;
 mod refuse;
 mod session;
 mod shutdown;
+mod subscribe;
 
 pub use confinement::{Confinement, Level};
 pub use console::Console;
@@ -22,8 +26,8 @@ pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
 
 use crate::connection::Deadlines;
-use crate::error::Result;
-use crate::store::{KEEP_PARTIAL, Store, Sweep};
+use crate::error::{Error, Result};
+use crate::store::{KEEP_PARTIAL, Opened, Store, Sweep, Watch};
 use crate::wire::TransferId;
 use admission::Registry;
 use record::Stats;
@@ -41,6 +45,9 @@ use std::time::{Duration, Instant, SystemTime};
 const STACK: usize = 512 * 1024;
 /// How often housekeeping is done.
 const HOUSEKEEPING: Duration = Duration::from_secs(60 * 60);
+/// After so many the accepting thread looks at what else there is to do: a storm of connections must not keep the server
+/// from stopping.
+const ACCEPTED_AT_A_TIME: usize = 256;
 /// How long the accepting thread rests when the process has no descriptor or no memory left for a connection.
 const EXHAUSTED: Duration = Duration::from_millis(200);
 
@@ -94,22 +101,61 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
     });
     let refuser = Refuser::start()?;
     shared.console.watch(Arc::downgrade(&shared));
+    watch_files(&shared)?;
     let mut swept = Instant::now();
     while !stop.is_asked() {
         wait(listeners, stop);
-        for listener in listeners {
-            accept_all(listener, &shared, &refuser);
-        }
+        accept_from(listeners, &shared, &refuser);
         if swept.elapsed() >= HOUSEKEEPING {
             swept = Instant::now();
             sweep(&shared.store, Sweep::Running);
+            shared.store.give_up_live(KEEP_PARTIAL);
         }
     }
-    Ok(shutdown::drain(&shared, stop))
+    // From here on the registry admits nobody: newcomers are accepted to be told so.
+    Ok(shutdown::drain(&shared, stop, &mut || accept_from(listeners, &shared, &refuser)))
 }
 
-/// Removes what broken uploads left, and says so in the log.
+/// Lets files arrive that come into the host directory by other means than an upload, for as long as the server runs.
+fn watch_files(shared: &Arc<Shared>) -> Result<()> {
+    if shared.store.journal().is_none() {
+        return Ok(());
+    }
+    let shared = Arc::downgrade(shared);
+    let work = move || {
+        let Some(mut watch) = shared.upgrade().and_then(|shared| open_watch(&shared.store)) else { return };
+        while let Some(shared) = shared.upgrade() {
+            watch.run_once(&shared.store);
+        }
+    };
+    let spawned = std::thread::Builder::new().name("watch".into()).spawn(work);
+    spawned.map(drop).map_err(|error| Error::local("start", "a thread that watches the host directory", error))
+}
+
+fn open_watch(store: &Store) -> Option<Watch> {
+    match Watch::open(store) {
+        Ok(watch) => {
+            log::info!(event = "watch", folders = watch.folders(); "");
+            Some(watch)
+        }
+        Err(error) => {
+            log::warn!(event = "watch", cause:% = error; "files that come in by other means than an upload will not be noticed");
+            None
+        }
+    }
+}
+
+/// Removes what broken uploads left and arrivals that are not kept any longer, and says so in the log; at the start also
+/// what is in the journal.
 pub fn sweep(store: &Store, when: Sweep) {
+    if let (Sweep::Start, Some(opened)) = (when, store.journal_opened()) {
+        log_journal(opened);
+    }
+    match store.journal().map_or(Ok(0), |journal| journal.trim(SystemTime::now())) {
+        Ok(0) => {}
+        Ok(dropped) => log::info!(event = "sweep", arrivals = dropped; "old arrivals were dropped from the journal"),
+        Err(error) => log::warn!(event = "sweep", cause:% = error; ""),
+    }
     match store.sweep(when, KEEP_PARTIAL) {
         Ok(swept) if swept.removed + swept.kept > 0 => {
             log::info!(event = "sweep", removed = swept.removed, bytes = swept.bytes, resumable = swept.kept; "");
@@ -117,6 +163,11 @@ pub fn sweep(store: &Store, when: Sweep) {
         Ok(_) => {}
         Err(error) => log::warn!(event = "sweep", cause:% = error; ""),
     }
+}
+
+fn log_journal(opened: &Opened) {
+    let level = if opened.is_whole() { log::Level::Info } else { log::Level::Warn };
+    log::log!(level, event = "journal", found:% = opened; "");
 }
 
 fn wait(listeners: &[TcpListener], stop: &Stop) {
@@ -128,8 +179,14 @@ fn wait(listeners: &[TcpListener], stop: &Stop) {
     let _ = poll(&mut descriptors, Some(&patience));
 }
 
-fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, refuser: &Refuser) {
-    loop {
+fn accept_from(listeners: &[TcpListener], shared: &Arc<Shared>, refuser: &Refuser) {
+    for listener in listeners {
+        accept_waiting(listener, shared, refuser);
+    }
+}
+
+fn accept_waiting(listener: &TcpListener, shared: &Arc<Shared>, refuser: &Refuser) {
+    for _ in 0..ACCEPTED_AT_A_TIME {
         match listener.accept() {
             Ok((socket, peer)) => admit(socket, canonical(peer), shared, refuser),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -147,7 +204,7 @@ fn admit(socket: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, refuser: &Re
     let admitted = match shared.registry.admit(peer) {
         Ok(admitted) => admitted,
         Err(refusal) => {
-            log::warn!(event = "busy", client:% = peer, cause:% = refusal; "");
+            log::warn!(event = refusal.code().name(), client:% = peer, cause:% = refusal; "");
             return refuser.refuse(socket, &refusal);
         }
     };

@@ -10,7 +10,7 @@ use super::admission::{Direction, Running};
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
 use crate::error::{Error, Result};
-use crate::store::{Answer, Finished, NewFolder, Offered, Upload};
+use crate::store::{Answer, Finished, NewFolder, Offered, Plan, Upload};
 use crate::transfer::{Progress, Received, discard, receive};
 use crate::wire::{
     Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, TransferId,
@@ -105,7 +105,7 @@ pub(super) fn begin(session: &mut Session<'_>, begin: Begin) -> Result<()> {
         return Err(Violation::Contradiction("BEGIN with an offset that was not offered").into());
     }
     record.began = Instant::now();
-    match upload.begin(begin.offset) {
+    match session.shared.store.begin_upload(&mut upload, begin.offset) {
         Ok(()) => take(session, upload, record),
         Err(error) => refuse_and_discard(session, record, error),
     }
@@ -129,9 +129,11 @@ pub(super) fn settle(session: &mut Session<'_>) -> Result<()> {
 
 fn settle_folders(session: &mut Session<'_>, folders: Vec<(NewFolder, TransferId)>) -> Result<()> {
     let (folders, transfers): (Vec<_>, Vec<_>) = folders.into_iter().unzip();
-    for (answer, transfer) in session.shared.store.commit_folders(folders).into_iter().zip(transfers) {
+    let connection = &mut session.connection;
+    let answers = session.shared.store.commit_folders(folders, &mut || wait_frame(connection));
+    for (answer, transfer) in answers.into_iter().zip(transfers) {
         let reply = match answer {
-            Ok(Answer { path, outcome }) => {
+            Ok(Answer { path, outcome, .. }) => {
                 Reply::Stored(Stored { transfer, path: RawBytes(path.as_bytes().to_vec()), outcome, number: None })
             }
             Err(error) => Reply::Error(error.to_fault()),
@@ -161,7 +163,9 @@ fn offer(session: &mut Session<'_>, put: &Put) -> Result<()> {
     let connection = &mut session.connection;
     let store = &session.shared.store;
     let interrupt = connection.interrupt();
-    let found = store.plan(put).and_then(|plan| store.offer(plan, interrupt, &mut || wait_frame(connection)));
+    let publisher = Some(session.live.peer.ip().to_string());
+    let plan = store.plan(put).map(|plan| Plan { publisher, ..plan });
+    let found = plan.and_then(|plan| store.offer(plan, interrupt, &mut || wait_frame(connection)));
     let record = |path: String| session.record(Direction::Upload, path, put.size);
     match found {
         Ok(Offered::Upload(upload)) => {
@@ -186,7 +190,8 @@ fn take_at_once(session: &mut Session<'_>, put: &Put) -> Result<()> {
     }
     let store = &session.shared.store;
     let mut record = session.record(Direction::Upload, crate::escape::harmless(&put.path), put.size);
-    match store.plan(put).and_then(|plan| store.begin_small(plan)) {
+    let publisher = Some(session.live.peer.ip().to_string());
+    match store.plan(put).and_then(|plan| store.begin_small(Plan { publisher, ..plan })) {
         Ok(upload) => take(session, upload, record),
         Err(error) => {
             record.size = None;
@@ -283,7 +288,7 @@ fn conclude(session: &Session<'_>, mut record: Record, answer: Result<Answer>) -
                 transfer: record.id,
                 path: RawBytes(answer.path.as_bytes().to_vec()),
                 outcome: answer.outcome,
-                number: None,
+                number: answer.number,
             })
         }
         Err(error) => {

@@ -1,4 +1,4 @@
-//! Tells a newcomer that there is no room, without a thread for it.
+//! Tells a newcomer that there is no room, or that the server is stopping, without a thread for it.
 //!
 //! The accepting thread says it: a new socket always has room for a few hundred bytes. One thread holds the sockets of all
 //! of them for a moment after that word, and throws away what they send: closing a socket with unread input resets the

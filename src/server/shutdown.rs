@@ -1,4 +1,4 @@
-//! Stopping in an orderly way: no new connections, running transfers are waited for, a second request cuts them.
+//! Stopping in an orderly way: newcomers are told, running transfers are waited for, a second request cuts them.
 
 use super::Shared;
 use super::admission::Running;
@@ -61,8 +61,9 @@ impl Stop {
     }
 }
 
-/// Waits for running transfers, at most as long as the configuration says, then cuts them.
-pub(super) fn drain(shared: &Shared, stop: &Stop) -> Drained {
+/// Waits for running transfers, at most as long as the configuration says, then cuts them. `refuse_newcomers` is called
+/// now and then meanwhile.
+pub(super) fn drain(shared: &Shared, stop: &Stop, refuse_newcomers: &mut dyn FnMut()) -> Drained {
     shared.registry.start_draining();
     let transfers = running(shared);
     log::info!(event = "stopping", clients = shared.registry.count(), transfers = transfers.len(); "");
@@ -72,6 +73,7 @@ pub(super) fn drain(shared: &Shared, stop: &Stop) -> Drained {
     let until = Instant::now() + shared.config.drain;
     loop {
         stop_idle(shared);
+        refuse_newcomers();
         if shared.registry.wait_until_empty(TICK) {
             return Drained::Whole;
         }

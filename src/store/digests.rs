@@ -32,12 +32,14 @@ const NAME: &str = "digests";
 const BUCKETS: u64 = 65_536;
 const WAYS: usize = 4;
 const SLOT: usize = 64;
-const BUCKET: usize = WAYS * SLOT;
 /// Files that may wait to be hashed; each holds a descriptor, also when whoever asked has left.
 const WAITING: usize = 4096;
 /// A file that changed less than this ago may change again within the resolution of its time stamps (2 s on FAT), and
 /// look the same; its digest is not remembered.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// The slots that a version can be in.
+type Bucket = [[u8; SLOT]; WAYS];
 
 /// The digests of the files below one root.
 #[derive(Debug)]
@@ -159,26 +161,30 @@ impl Shared {
     }
 
     fn recall(&self, version: &Version) -> Option<Digest> {
-        let mut bucket = [0; BUCKET];
+        let mut bucket: Bucket = [[0; SLOT]; WAYS];
         let (table, key) = (self.table.as_ref()?, key(version)?);
         // Beyond the end of the sparse file nothing was remembered yet.
-        pread(table, &mut bucket, bucket_offset(key)).ok().filter(|count| *count == BUCKET)?;
-        bucket.chunks_exact(SLOT).find_map(|slot| read_slot(slot, key))
+        let there = pread(table, bucket.as_flattened_mut(), bucket_offset(key)).ok()?;
+        if there < size_of::<Bucket>() {
+            return None;
+        }
+        bucket.iter().find_map(|slot| read_slot(slot, key))
     }
 
     fn remember(&self, version: &Version, digest: Digest) {
         let (Some(table), Some(key)) = (&self.table, key(version)) else { return };
-        let mut bucket = [0; BUCKET];
+        let mut bucket: Bucket = [[0; SLOT]; WAYS];
         let start = bucket_offset(key);
         // What is missing stays zero, which is an empty slot.
-        let _ = pread(table, &mut bucket, start);
-        let free = bucket
-            .chunks_exact(SLOT)
-            .position(|slot| read_slot(slot, &slot[..16].try_into().unwrap_or_default()).is_none());
-        let way = free.unwrap_or(usize::from(key[15]) % WAYS);
-        bucket[way * SLOT..][..SLOT].copy_from_slice(&slot(key, digest));
+        let _ = pread(table, bucket.as_flattened_mut(), start);
+        let free = bucket.iter().position(is_empty);
+        // The last byte of the version decides nothing else, so it spreads what is forgotten.
+        let [.., last] = *key;
+        if let Some(place) = bucket.get_mut(free.unwrap_or(usize::from(last) % WAYS)) {
+            *place = slot(key, digest);
+        }
         // A memory that cannot be written only costs time later.
-        let _ = pwrite(table, &bucket, start);
+        let _ = pwrite(table, bucket.as_flattened(), start);
     }
 }
 
@@ -194,8 +200,8 @@ fn hash_unchanged(file: &File, state: &FileState) -> Outcome {
 fn is_settled(state: &FileState) -> bool {
     let last = u64::try_from(state.modified.max(state.changed)).unwrap_or(0);
     SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH + Duration::from_nanos(last))
-        .is_ok_and(|age| age >= SETTLED)
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .is_ok_and(|now| now.saturating_sub(Duration::from_nanos(last)) >= SETTLED)
 }
 
 fn key(version: &Version) -> Option<&[u8; 16]> {
@@ -204,28 +210,44 @@ fn key(version: &Version) -> Option<&[u8; 16]> {
 
 fn bucket_offset(key: &[u8; 16]) -> u64 {
     // The version is a hash already, so its first bytes are spread evenly.
-    let hash = u64::from_le_bytes(key[..8].try_into().expect("8 of 16 bytes"));
-    hash % BUCKETS * BUCKET as u64
+    let [a, b, c, d, e, f, g, h, ..] = *key;
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]) % BUCKETS).saturating_mul(size_of::<Bucket>() as u64)
 }
 
-fn check(key: &[u8], digest: &[u8]) -> [u8; 16] {
+fn check(key: &[u8; 16], digest: &Digest) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(key).update(digest);
-    hasher.finalize().as_bytes()[..16].try_into().expect("16 of 32 bytes")
+    hasher.update(key).update(&digest.0);
+    let mut check = [0; 16];
+    hasher.finalize_xof().fill(&mut check);
+    check
 }
 
 fn slot(key: &[u8; 16], digest: Digest) -> [u8; SLOT] {
+    let sum = check(key, &digest);
     let mut slot = [0; SLOT];
-    slot[..16].copy_from_slice(key);
-    slot[16..48].copy_from_slice(&digest.0);
-    slot[48..].copy_from_slice(&check(key, &digest.0));
+    let parts = key.iter().chain(&digest.0).chain(&sum);
+    slot.iter_mut().zip(parts).for_each(|(byte, part)| *byte = *part);
     slot
 }
 
-fn read_slot(slot: &[u8], wanted: &[u8; 16]) -> Option<Digest> {
-    let (key, rest) = slot.split_at(16);
-    let (digest, sum) = rest.split_at(32);
-    (key == wanted && sum == check(key, digest)).then(|| Digest(digest.try_into().expect("32 bytes")))
+/// The key and the digest that a slot holds, unless it is empty, torn or damaged.
+fn held(slot: &[u8; SLOT]) -> Option<(&[u8; 16], Digest)> {
+    let (key, rest) = slot.split_first_chunk::<16>()?;
+    let (digest, sum) = rest.split_first_chunk::<32>()?;
+    let digest = Digest(*digest);
+    (sum == check(key, &digest)).then_some((key, digest))
+}
+
+fn is_empty(slot: &[u8; SLOT]) -> bool {
+    held(slot).is_none()
+}
+
+fn read_slot(slot: &[u8; SLOT], wanted: &[u8; 16]) -> Option<Digest> {
+    // Most slots are another's: those cost no check.
+    if !slot.starts_with(wanted) {
+        return None;
+    }
+    held(slot).map(|(_, digest)| digest)
 }
 
 #[cfg(test)]
@@ -273,6 +295,12 @@ mod tests {
             .collect();
         assert_eq!(recalled.len(), WAYS);
         assert!(recalled.iter().all(|(found, digest)| found == digest));
+    }
+
+    #[test]
+    fn a_slot_has_its_golden_bytes() {
+        let sum = blake3::hash(&[[3; 16].as_slice(), &[9; 32]].concat());
+        assert_eq!(slot(&[3; 16], Digest([9; 32])), *[&[3; 16], &[9; 32][..], &sum.as_bytes()[..16]].concat());
     }
 
     #[test]

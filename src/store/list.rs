@@ -44,7 +44,7 @@ pub fn list(root: &Root, list: &List, on_page: &mut OnPage<'_>) -> Result<Listed
         let folder = RemoteFolder::from(path);
         match root.open_folder(&folder) {
             Ok(directory) => walk.folder(&folder, directory.as_fd())?,
-            Err(_) => walk.listed.unreadable += 1,
+            Err(_) => one_more(&mut walk.listed.unreadable),
         }
     }
     Ok(walk.listed)
@@ -82,7 +82,7 @@ impl Walk<'_, '_> {
         let mut page = Page::default();
         while let Some(name) = names.next() {
             let Ok(name) = name else {
-                self.listed.unreadable += 1;
+                one_more(&mut self.listed.unreadable);
                 break;
             };
             let Some(entry) = self.entry(folder, directory, &name) else { continue };
@@ -90,7 +90,7 @@ impl Walk<'_, '_> {
                 self.listed.truncated = true;
                 break;
             }
-            self.listed.entries += 1;
+            one_more(&mut self.listed.entries);
             page.push(entry);
             if page.bytes >= PAGE_BYTES {
                 self.hand_on(folder, &mut page)?;
@@ -106,19 +106,19 @@ impl Walk<'_, '_> {
             return None;
         }
         if !matches!(found.file_type(), FileType::RegularFile | FileType::Directory | FileType::Unknown) {
-            self.listed.skipped += 1;
+            one_more(&mut self.listed.skipped);
             return None;
         }
         let Ok(path) = folder.join(name) else {
-            self.listed.skipped += 1;
+            one_more(&mut self.listed.skipped);
             return None;
         };
         let Ok(stat) = statat(directory, found.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
-            self.listed.unreadable += 1;
+            one_more(&mut self.listed.unreadable);
             return None;
         };
         let Some(kind) = kind(&stat) else {
-            self.listed.skipped += 1;
+            one_more(&mut self.listed.skipped);
             return None;
         };
         if kind == EntryKind::Folder && self.recursive {
@@ -137,6 +137,10 @@ impl Walk<'_, '_> {
     }
 }
 
+fn one_more(count: &mut u64) {
+    *count = count.saturating_add(1);
+}
+
 fn kind(stat: &Stat) -> Option<EntryKind> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Some(EntryKind::File),
@@ -153,7 +157,7 @@ struct Page {
 
 impl Page {
     fn push(&mut self, entry: Entry) {
-        self.bytes += entry.name.len() + ENTRY_OVERHEAD;
+        self.bytes = self.bytes.saturating_add(entry.name.len()).saturating_add(ENTRY_OVERHEAD);
         self.entries.push(entry);
     }
 }
@@ -186,8 +190,8 @@ pub fn totals(root: &Root) -> Result<(u64, u64)> {
     let (mut files, mut bytes) = (0, 0);
     list(root, &everything, &mut |page| {
         for entry in page.entries.iter().filter(|entry| entry.kind == EntryKind::File) {
-            files += 1;
-            bytes += entry.size;
+            one_more(&mut files);
+            bytes = entry.size.saturating_add(bytes);
         }
         Ok(())
     })
@@ -202,9 +206,9 @@ mod tests {
 
     fn collect(root: &Root, request: &List) -> (BTreeMap<Vec<u8>, Entry>, Listed, usize) {
         let mut found = BTreeMap::new();
-        let mut pages = 0;
+        let mut pages = Vec::new();
         let listed = list(root, request, &mut |page| {
-            pages += 1;
+            pages.push(page.entries.len());
             let folder = RemoteFolder::parse(&page.folder).unwrap();
             for entry in page.entries {
                 found.insert(folder.join(&entry.name).unwrap().as_bytes().to_vec(), entry);
@@ -212,7 +216,7 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        (found, listed, pages)
+        (found, listed, pages.len())
     }
 
     fn tree() -> (tempfile::TempDir, Root) {

@@ -54,6 +54,12 @@ impl Version {
     }
 }
 
+impl From<[u8; 16]> for Version {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes.to_vec())
+    }
+}
+
 impl std::ops::Deref for RawBytes {
     type Target = [u8];
 

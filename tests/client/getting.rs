@@ -110,6 +110,25 @@ fn an_output_takes_exactly_one_file() {
 }
 
 #[test]
+fn an_output_that_is_a_folder_is_told_what_to_do() {
+    let scene = Scene::with(&[], fill);
+    let folder = scene.local("folder");
+    fs::create_dir_all(&folder).unwrap();
+    let (there, missing) = (folder.to_str().unwrap(), format!("{}/", scene.local("missing").display()));
+    for output in [there, &missing] {
+        let name = format!("-o {}/NAME", output.trim_end_matches('/'));
+        scene
+            .run(&["get", "a.txt", "-o", output])
+            .refused(2, &["get: -o", "a folder", &name, &format!("--dir {output}")]);
+    }
+    scene.run(&["get", "a.txt", "-o", "missing/.."]).refused(2, &["get: -o takes the name of a file"]);
+    scene.run(&["get", "a.txt", "-o", &format!("{there}/.hostdir")]).refused(2, &["get: -o", ".hostdir"]);
+    assert!(tree(scene.local.path()).len() == 1 && !scene.downloads().exists());
+    scene.run(&["get", "a.txt", "-o", &format!("{there}/b")]).ok();
+    assert_eq!(fs::read(folder.join("b")).unwrap(), fs::read(scene.hosted("a.txt")).unwrap());
+}
+
+#[test]
 fn every_file_is_an_object_with_path_status_and_bytes() {
     let scene = Scene::with(&[], fill);
     scene.run(&["get", "a.txt"]).ok();

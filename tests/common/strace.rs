@@ -4,6 +4,7 @@
 //! begins afterwards counts from its first call.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 pub struct Strace {
@@ -28,6 +29,14 @@ impl Strace {
         Self::start(thread, &[], injections)
     }
 
+    /// Attaches to a process and all of its threads, and notes these calls in a file, with the paths of descriptors. The
+    /// file is whole when this is dropped.
+    pub fn note(pid: u32, calls: &str, log: &Path) -> Self {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-y", "-e", &format!("trace={calls}"), "-o"]).arg(log);
+        Self::spawn(pid, command)
+    }
+
     fn start(pid: u32, follow: &[&str], injections: &[String]) -> Self {
         let mut command = Command::new("strace");
         let calls: Vec<&str> = injections.iter().map(|it| it.split(':').next().unwrap()).collect();
@@ -35,6 +44,10 @@ impl Strace {
         for injection in injections {
             command.args(["-e", &format!("inject={injection}")]);
         }
+        Self::spawn(pid, command)
+    }
+
+    fn spawn(pid: u32, mut command: Command) -> Self {
         command.args(["-p", &pid.to_string()]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);

@@ -106,7 +106,7 @@ fn what_is_called_identical_after_a_kill_survives_a_power_cut() {
     let mut server = Server::start(image.point(), &[]);
     let mut client = server.client();
     // Killed when the folder is to be flushed: the file has its name already, but only in memory.
-    let strace = Strace::attach_thread(server.thread("session"), &["fsync:signal=SIGKILL:when=1".into()]);
+    let strace = Strace::attach(server.pid(), &["fsync:signal=SIGKILL:when=2".into()]);
     assert!(client.put_as(put.clone(), &bytes).is_err());
     server.wait();
     drop(strace);

@@ -163,7 +163,7 @@ fn sweep(calls: &[&'static str], fault: &str, most: usize) -> usize {
     for upload in UPLOADS {
         for call in calls {
             jobs.extend(scopes.iter().map(|threads| (upload, *call, *threads)));
-            // Content is flushed by a thread of its own, which only the wider net catches.
+            // Content and folders are flushed by a thread of its own, which only the wider net catches.
             if !is_long() && matches!(*call, "fsync" | "syncfs") {
                 jobs.push((upload, call, Threads::All));
             }

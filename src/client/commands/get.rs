@@ -25,6 +25,10 @@ use std::path::Path;
 
 /// Downloads what the words stand for.
 pub(super) fn run(context: &Context, words: &[OsString], output: Option<&Path>) -> Result<u8> {
+    if let Some(why) = output.and_then(no_file) {
+        say(&format!("get: -o {why}"));
+        return Ok(exit::USAGE);
+    }
     let mut session = context.open()?;
     let report = context.report();
     let mut selection = Selection::default();
@@ -47,6 +51,21 @@ pub(super) fn run(context: &Context, words: &[OsString], output: Option<&Path>) 
         report.summary(&context.terminal, &again(), Some(&context.settings.dir.display().to_string()));
     }
     Ok(report.exit_code())
+}
+
+/// Why `-o` cannot name a file, if so.
+fn no_file(output: &Path) -> Option<String> {
+    let shown = crate::escape::harmless(output.as_os_str().as_bytes());
+    if output.as_os_str().as_bytes().ends_with(b"/") || output.is_dir() {
+        let folder = shown.trim_end_matches('/');
+        return Some(format!("{shown}: that is a folder; name a file in it (-o {folder}/NAME), or use --dir {shown}"));
+    }
+    let parsed = output.file_name().map(|name| RemotePath::parse(name.as_bytes()));
+    match parsed {
+        Some(Ok(_)) => None,
+        Some(Err(error)) => Some(format!("{shown}: {error}")),
+        None => Some("takes the name of a file".into()),
+    }
 }
 
 /// `-o`: the one file goes to a place of its own.

@@ -61,11 +61,19 @@ pub(super) fn send_words(context: &Context, words: Words<'_>, report: &Report) -
         say(&format!("{command}: {message}"));
         Some(exit::USAGE)
     };
-    let named = |error: PathError, word: &OsStr| {
-        Error::refused(ErrorCode::BadPath, format!("{}: {error}", harmless(word.as_bytes())))
+    let flag = if command == "put" { "--to" } else { "topic" };
+    let bad = |flag: &str, word: &OsStr, error: PathError| {
+        let what = "it is a path on the server, below its host directory";
+        Ok(usage(&format!("{flag} {}: {error} ({what})", harmless(word.as_bytes()))))
     };
-    let to = RemoteFolder::parse(crate::client::select::trim(to.as_bytes())).map_err(|error| named(error, to))?;
-    name.map_or(Ok(()), |name| to.join(name.as_bytes()).map(|_| ()).map_err(|error| named(error, name)))?;
+    let folder = match RemoteFolder::parse(crate::client::select::trim(to.as_bytes())) {
+        Ok(folder) => folder,
+        Err(error) => return bad(flag, to, error),
+    };
+    if let Some((name, Err(error))) = name.map(|name| (name, folder.join(name.as_bytes()))) {
+        return bad("--name", name, error);
+    }
+    let to = folder;
     let is_input = |path: &PathBuf| path.as_os_str() == "-";
     if paths.iter().any(is_input) && (paths.len() > 1 || name.is_none()) {
         return Ok(usage("standard input (-) goes alone, with --name"));

@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn what_is_here_is_not_news_when_it_is_told_again() {
         let mut first = cursor(0);
-        [1, 2, 3].map(|number| first.tell(number));
+        assert_eq!([1, 2, 3].map(|number| first.tell(number)), [News::New; 3]);
         first.finish(2);
         let mut second = Cursor::new(first.journal(), first.after(), first.done().clone());
         assert_eq!([1, 2, 3].map(|number| second.tell(number)), [News::New, News::Known, News::New]);

@@ -174,11 +174,15 @@ impl Board {
         Standing { done, size, rate: self.speed.rate(), left }
     }
 
-    /// A transfer that ended early counts as all of it: nothing more of it is to come.
+    /// A transfer that ended early counts as all of it: nothing more of it is to come, unless another one takes its place.
     fn retire(&mut self, transfer: Arc<Transfer>) {
         let vanished = || (Outcome::Failed("stopped".to_owned()), Duration::ZERO);
         let (outcome, took) = transfer.ended().cloned().unwrap_or_else(vanished);
-        self.ended.add(transfer.size().unwrap_or(0).max(transfer.done()));
+        if matches!(outcome, Outcome::Again(_)) {
+            self.seen = self.seen.saturating_sub(1);
+        } else {
+            self.ended.add(transfer.size().unwrap_or(0).max(transfer.done()));
+        }
         self.failed += u64::from(matches!(outcome, Outcome::Failed(_)));
         self.moved_by_ended = self.moved_by_ended.saturating_add(transfer.moved());
         if outcome != Outcome::Told {
@@ -251,6 +255,28 @@ mod tests {
         board.read(Instant::now());
         assert_eq!((board.standing().done, board.standing().size), (100, Some(100)));
         assert_eq!((board.total(0).files_done, board.total(0).failed), (0, 1));
+    }
+
+    #[test]
+    fn a_file_that_is_tried_again_counts_once() {
+        let (mut board, transfers) = board_with(&[(Some(100), 0), (Some(50), 0)]);
+        board.expect(2, 150);
+        transfers[0].add(60);
+        transfers[0].finish(Outcome::Again("gone".to_owned()));
+        transfers[1].add(50);
+        transfers[1].finish(Outcome::Complete);
+        board.read(Instant::now());
+        assert_eq!((board.standing().done, board.standing().size), (50, Some(150)));
+        let total = board.total(0);
+        assert_eq!((total.files_done, total.files, total.failed), (1, 2, 0));
+        let second = Arc::new(Transfer::new(b"x", Some(100), 60));
+        board.add(vec![Arc::clone(&second)]);
+        second.add(40);
+        second.finish(Outcome::Complete);
+        board.read(Instant::now());
+        assert_eq!((board.standing().done, board.standing().size), (150, Some(150)));
+        let total = board.total(0);
+        assert_eq!((total.files_done, total.files, total.failed), (2, 2, 0));
     }
 
     #[test]

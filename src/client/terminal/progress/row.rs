@@ -71,12 +71,13 @@ pub(super) fn finished(
         Outcome::Kept => (charset.same(), "already there".to_owned()),
         Outcome::Told => (charset.tick(), String::new()),
         Outcome::Skipped(why) => ("-", format!("skipped: {}", shown(why))),
+        Outcome::Again(why) => ("-", format!("again: {}", shown(why))),
         Outcome::Failed(why) => (charset.cross(), shown(why)),
     };
     let room = columns.saturating_sub(3);
     let text = match outcome {
         // A reason is worth more than a column: name first, and as much of the reason as fits.
-        Outcome::Failed(_) | Outcome::Skipped(_) => {
+        Outcome::Failed(_) | Outcome::Skipped(_) | Outcome::Again(_) => {
             let name = elide_middle(name, (room / 2).max(room.saturating_sub(width(&facts) + 2)), charset);
             truncate(&format!("{name}  {facts}"), room, charset)
         }
@@ -246,7 +247,8 @@ mod tests {
             for charset in [Charset::Unicode, Charset::Ascii] {
                 prop_assert!(width(&transfer(&name, standing, columns, charset)) <= columns);
                 prop_assert!(width(&total(counts, standing, columns, charset)) <= columns);
-                for outcome in [Outcome::Complete, Outcome::Kept, Outcome::Failed(why.clone()), Outcome::Skipped(why.clone())] {
+                let outcomes = [Outcome::Failed(why.clone()), Outcome::Skipped(why.clone()), Outcome::Again(why.clone())];
+                for outcome in outcomes.into_iter().chain([Outcome::Complete, Outcome::Kept]) {
                     let (sign, text) = finished(&name, &outcome, done, Duration::ZERO, columns, charset);
                     prop_assert!(columns < 3 || width(sign) + 2 + width(&text) <= columns);
                 }

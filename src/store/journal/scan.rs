@@ -1,0 +1,105 @@
+//! Reading a file of records from its beginning to its end, whatever its bytes are.
+//!
+//! Good records are handed on; what lies between them is counted. Memory is bounded by a window, however long the file is.
+
+use super::record::{Kind, MAX_RECORD, RECORD_HEADER, next_marker, payload};
+use crate::wire::JournalId;
+use rustix::io::{Errno, pread};
+use std::fs::File;
+
+/// Bytes read at a time.
+const WINDOW: usize = 256 * 1024;
+
+/// What a scan found besides the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Scanned {
+    /// Where the last good record ends.
+    pub(super) end: u64,
+    /// Bytes after that: a record that was not written to its end, or a damaged one.
+    pub(super) torn: u64,
+    /// Bytes before that which belong to no good record.
+    pub(super) skipped: u64,
+}
+
+/// Hands each good record from offset `from` on to `found`, with its offset; one that is not taken counts as damaged.
+pub(super) fn scan(
+    file: &File,
+    from: u64,
+    id: JournalId,
+    kind: Kind,
+    found: &mut dyn FnMut(u64, &[u8]) -> bool,
+) -> rustix::io::Result<Scanned> {
+    let mut window = Window { file, start: from, bytes: Vec::new(), is_last: false };
+    let mut scanned = Scanned { end: from, ..Scanned::default() };
+    let mut offset = from;
+    loop {
+        let bytes = window.from(offset, MAX_RECORD)?;
+        if bytes.is_empty() {
+            break;
+        }
+        if let Some(good) = payload(id, kind, bytes).filter(|payload| found(offset, payload)) {
+            let after = advance(offset, RECORD_HEADER.saturating_add(good.len()));
+            scanned.skipped = scanned.skipped.saturating_add(offset.saturating_sub(scanned.end));
+            (scanned.end, offset) = (after, after);
+            continue;
+        }
+        let rest = bytes.get(1..).unwrap_or_default();
+        // A marker may begin in the last three bytes of what was read.
+        let step = next_marker(kind, rest).unwrap_or_else(|| rest.len().saturating_sub(3));
+        offset = advance(offset, step.saturating_add(1));
+    }
+    scanned.torn = offset.saturating_sub(scanned.end);
+    Ok(scanned)
+}
+
+fn advance(offset: u64, count: usize) -> u64 {
+    offset.saturating_add(u64::try_from(count).unwrap_or(u64::MAX))
+}
+
+/// A part of a file.
+struct Window<'a> {
+    file: &'a File,
+    start: u64,
+    bytes: Vec<u8>,
+    /// Whether they reach to the end of the file.
+    is_last: bool,
+}
+
+impl Window<'_> {
+    /// The bytes from `offset` on: at least `least` of them, unless the file ends before.
+    fn from(&mut self, offset: u64, least: usize) -> rustix::io::Result<&[u8]> {
+        let skip = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        if !self.is_last && self.bytes.len().saturating_sub(skip) < least {
+            self.bytes.drain(..skip.min(self.bytes.len()));
+            self.start = offset;
+            self.fill()?;
+            return Ok(&self.bytes);
+        }
+        Ok(self.bytes.get(skip..).unwrap_or_default())
+    }
+
+    fn fill(&mut self) -> rustix::io::Result<()> {
+        while self.bytes.len() < WINDOW {
+            let have = self.bytes.len();
+            self.bytes.resize(WINDOW, 0);
+            let place = self.bytes.get_mut(have..).unwrap_or_default();
+            let count = read_at(self.file, place, advance(self.start, have));
+            self.bytes.truncate(have.saturating_add(*count.as_ref().unwrap_or(&0)));
+            if count? == 0 {
+                self.is_last = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `pread(2)`, again if a signal came between.
+pub(super) fn read_at(file: &File, place: &mut [u8], offset: u64) -> rustix::io::Result<usize> {
+    loop {
+        match pread(file, &mut *place, offset) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
