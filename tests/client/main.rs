@@ -14,6 +14,7 @@ mod broken;
 mod commands;
 mod conflicts;
 mod fake;
+mod following;
 mod getting;
 mod hostile;
 mod interrupted;
