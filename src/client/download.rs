@@ -19,6 +19,7 @@ use crate::transfer::Counter;
 use crate::wire::{
     ErrorCode, FileHeader, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, TransferId, Violation,
 };
+use serde_json::Map;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -444,7 +445,8 @@ impl Worker<'_> {
             status => status,
         };
         let path = job.path.as_bytes().to_vec();
-        self.shared.report.file(&FileReport { path, size: job.size, moved, resumed, transfer, status });
+        let (size, details) = (job.size, Map::new());
+        self.shared.report.file(FileReport { path, size, moved, resumed, transfer, number: None, status, details });
     }
 }
 

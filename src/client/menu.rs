@@ -193,7 +193,10 @@ impl Menu {
             Answer::Back => return Ok(Next::Menu),
             Answer::Quit => return Ok(Next::Leave(INTERRUPTED)),
         };
-        put::run(&self.context, &[path], OsStr::new(folder.trim()), None)?;
+        {
+            let to = OsStr::new(folder.trim());
+            put::run(&self.context, put::Words { command: "put", paths: &[path], to, name: None })?;
+        }
         Ok(Next::Menu)
     }
 

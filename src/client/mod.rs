@@ -11,7 +11,9 @@
 //! | `select` | from words on the command line to files on the server |
 //! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
 //! | `download`, `upload` | many files over one or several connections |
-//! | `exchange` | one upload that is asked about, resumed or streamed |
+//! | `exchange`, `stream` | one upload that is asked about and resumed; one whose bytes are not there yet |
+//! | `publish` | who received what was published |
+//! | `subscribe` | following topics: what arrives is fetched, verified and put in place |
 //! | `report` | what became of each file, for people and for programs |
 //! | `commands` | one file a command |
 //! | `menu` | the same for people |
@@ -28,10 +30,13 @@ mod line;
 mod menu;
 mod open_folders;
 mod options;
+mod publish;
 mod report;
 mod retry;
 mod select;
 pub mod session;
+mod stream;
+mod subscribe;
 pub mod terminal;
 mod upload;
 

@@ -14,6 +14,7 @@ use crate::escape::is_harmless;
 use crate::root::Root;
 use crate::transfer::Sink;
 use crate::wire::{EntryKind, ErrorCode, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, Violation};
+use serde_json::Map;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Write, stdout};
@@ -233,7 +234,8 @@ fn to_standard_output(mut session: Session, path: &RemotePath, report: &Report) 
     let (path, size, transfer) = (path.as_bytes().to_vec(), header.size, Some(header.transfer));
     // Standard output is the file's: nothing else may be printed on it.
     if !report.is_json() {
-        report.file(&FileReport { path, size, moved: moved.moved(), resumed: 0, transfer, status });
+        let (moved, resumed, details) = (moved.moved(), 0, Map::new());
+        report.file(FileReport { path, size, moved, resumed, transfer, number: None, status, details });
     }
     Ok(())
 }
