@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::staged::Staged;
 use crate::transfer::Counter;
 use crate::wire::{
-    ErrorCode, FileHeader, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, TransferId, Violation,
+    ErrorCode, FileHeader, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, TransferId,
+    Violation,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;

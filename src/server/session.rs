@@ -164,7 +164,9 @@ impl Session<'_> {
             Request::Begin(begin) => put::begin(self, begin),
             Request::Receipt(receipt) => receipt::note(self, receipt),
             Request::Ping => self.reply(&Reply::Pong),
-            Request::Subscribe(_) | Request::Receivers(_) => Err(Error::refused(ErrorCode::Unavailable, "not yet")),
+            Request::Subscribe(_) | Request::Receivers(_) => {
+                Err(Error::refused(ErrorCode::Unavailable, "not yet"))
+            }
             Request::Hello(_) | Request::Finish(_) | Request::Abandon(_) => {
                 Err(Violation::Unexpected(request.kind()).into())
             }

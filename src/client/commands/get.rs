@@ -13,7 +13,9 @@ use crate::error::{Error, Result};
 use crate::escape::is_harmless;
 use crate::root::Root;
 use crate::transfer::Sink;
-use crate::wire::{EntryKind, ErrorCode, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, Violation};
+use crate::wire::{
+    EntryKind, ErrorCode, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, Violation,
+};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Write, stdout};
