@@ -148,8 +148,8 @@ fn open_watch(store: &Store) -> Option<Watch> {
 /// Removes what broken uploads left and arrivals that are not kept any longer, and says so in the log; at the start also
 /// what is in the journal.
 pub fn sweep(store: &Store, when: Sweep) {
-    if let (Sweep::Start, Some(opened)) = (when, store.journal_opened()) {
-        log_journal(opened);
+    if when == Sweep::Start {
+        log_journal(store.journal_opened());
     }
     match store.journal().map_or(Ok(0), |journal| journal.trim(SystemTime::now())) {
         Ok(0) => {}
@@ -165,7 +165,10 @@ pub fn sweep(store: &Store, when: Sweep) {
     }
 }
 
-fn log_journal(opened: &Opened) {
+fn log_journal(opened: Option<&Opened>) {
+    let Some(opened) = opened else {
+        return log::warn!(event = "journal"; "there is none: .hostdir cannot be written, so no folder can be followed");
+    };
     let level = if opened.is_whole() { log::Level::Info } else { log::Level::Warn };
     log::log!(level, event = "journal", found:% = opened; "");
 }

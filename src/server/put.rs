@@ -22,9 +22,9 @@ use std::time::Instant;
 
 /// Most files of a group: each holds a descriptor until it is durable. A flush of the file system costs about the same
 /// for few files as for many.
-const GROUP_FILES: usize = 256;
+const GROUP_FILES: usize = 1024;
 /// While the groups of all sessions hold this many files, none grows beyond [`GROUP_FILES_WHEN_MANY`].
-const ALL_GROUPS_FILES: usize = 2048;
+const ALL_GROUPS_FILES: usize = 4096;
 const GROUP_FILES_WHEN_MANY: usize = 16;
 /// Most bytes of a group.
 const GROUP_BYTES: u64 = 16 * 1024 * 1024;
