@@ -17,8 +17,7 @@ use crate::error::{Error, Result};
 use crate::staged::Staged;
 use crate::transfer::Counter;
 use crate::wire::{
-    ErrorCode, FileHeader, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, TransferId,
-    Violation,
+    ErrorCode, FileHeader, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, TransferId, Violation,
 };
 use serde_json::Map;
 use std::collections::VecDeque;

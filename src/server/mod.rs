@@ -34,6 +34,7 @@ use record::Stats;
 use refuse::Refuser;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -90,12 +91,14 @@ impl Shared {
 /// [`crate::error::Error::Local`] if a thread that is needed from the start cannot be started.
 pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Console, stop: &Stop) -> Result<Drained> {
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    let descriptors = descriptors.unwrap_or(usize::MAX);
     let shared = Arc::new(Shared {
         registry: Arc::new(Registry::new(config.max_connections)),
         stats: Stats::default(),
         console,
         next_transfer: AtomicU64::new(started.as_secs() << 24),
-        grouped: put::Grouped::default(),
+        grouped: put::Grouped::new(descriptors),
         store,
         config,
     });

@@ -4,8 +4,8 @@
 //! [`RemotePath`](super::RemotePath) when it handles the message.
 
 use super::{
-    Digest, ErrorCode, FRAME_HEADER, FrameHeader, JournalId, Kind, LiveId, RawBytes, SubscriberId, TransferId, UploadId,
-    Version, Violation,
+    Digest, ErrorCode, FRAME_HEADER, FrameHeader, JournalId, Kind, LiveId, RawBytes, SubscriberId, TransferId,
+    UploadId, Version, Violation,
 };
 use minicbor::{Decode, Decoder, Encode, decode};
 

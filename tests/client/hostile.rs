@@ -424,7 +424,7 @@ fn an_offer_that_lies_begins_at_nothing() {
                 transfer: TransferId(1),
                 path: b"f"[..].into(),
                 outcome: StoredOutcome::New,
-            number: None,
+                number: None,
             })),
             other => panic!("{other:?}"),
         });

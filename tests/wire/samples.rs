@@ -84,11 +84,7 @@ fn requests() -> Vec<(&'static str, Request, &'static str)> {
             Request::List(List { path: raw(b"a/b"), recursive: true, limit: Some(100_000) }),
             "0000000e 02 a3 00 43612f62 01 f5 02 1a000186a0",
         ),
-        (
-            "GET, least",
-            Request::Get(Get::whole(b"f")),
-            "00000004 03 a1 00 4166",
-        ),
+        ("GET, least", Request::Get(Get::whole(b"f")), "00000004 03 a1 00 4166"),
         (
             "GET, full",
             Request::Get(Get {
