@@ -386,7 +386,7 @@ fn a_publisher_learns_who_received_its_file() {
 #[test]
 fn files_that_come_by_other_means_arrive_once_when_they_are_complete() {
     let (dir, server) = served();
-    server.logged(Log::Server, &["event=watch"]);
+    server.logged(Log::Events, &["event=watch"]);
     let outside = TempDir::new_in(dir.path().parent().unwrap()).unwrap();
     let mut follower = server.client();
     subscribe(&mut follower, following(&[""]));

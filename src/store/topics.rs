@@ -7,6 +7,7 @@ use super::commit::Answer;
 use super::live::{End, LiveReader, LiveSender, LiveUpload};
 use super::receivers::Received;
 use super::uploads::Upload;
+use super::watch::changed_at;
 use super::{Arrival, Follower, Journal, NewArrival, Notice, OnWait, Span, Store};
 use crate::error::{Error, Result};
 use crate::root::{OpenFile, nanoseconds};
@@ -217,8 +218,7 @@ impl Store {
         if let Some(number) = journal.holds(path, stat.st_ino, size, modified) {
             return Ok(Some(number));
         }
-        let seconds = u64::try_from(stat.st_ctime).unwrap_or(0);
-        if !journal.may_have_lost(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)) {
+        if !journal.may_have_lost(changed_at(&stat)) {
             return Ok(None);
         }
         let digest = match digest {

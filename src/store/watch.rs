@@ -257,12 +257,16 @@ fn is_another_link(store: &Store, path: &RemotePath) -> bool {
 
 /// Whether a file has not changed for a while. One whose time lies ahead is taken as it is.
 fn is_at_rest(stat: &Stat) -> bool {
-    let changed = SystemTime::UNIX_EPOCH + Duration::new(u64::try_from(stat.st_ctime).unwrap_or(0), 0);
-    SystemTime::now().duration_since(changed).map_or(true, |age| age >= REST)
+    SystemTime::now().duration_since(changed_at(stat)).map_or(true, |age| age >= REST)
 }
 
 /// Whether a file may have come while nobody looked.
 fn is_lost(store: &Store, stat: &Stat) -> bool {
-    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
-    store.journal().is_some_and(|journal| journal.may_have_lost(changed))
+    store.journal().is_some_and(|journal| journal.may_have_lost(changed_at(stat)))
+}
+
+/// The change time of a file; one before 1970 is taken for that.
+pub(super) fn changed_at(stat: &Stat) -> SystemTime {
+    let (seconds, rest) = (u64::try_from(stat.st_ctime).unwrap_or(0), u32::try_from(stat.st_ctime_nsec).unwrap_or(0));
+    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, rest)).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -101,6 +101,12 @@ impl Segment {
         self.entries.iter().map(|entry| self.first.saturating_add(u64::from(entry.number)))
     }
 
+    /// Where their records begin.
+    #[cfg(test)]
+    pub(super) fn offsets(&self) -> impl Iterator<Item = u64> {
+        self.entries.iter().map(|entry| u64::from(entry.offset))
+    }
+
     pub(super) fn last(&self) -> Option<u64> {
         self.numbers().next_back()
     }
@@ -207,11 +213,11 @@ impl Index {
         }
     }
 
-    /// Numbers that are missing between the first segment's and the last one.
-    pub(super) fn holes(&self) -> Vec<RangeInclusive<u64>> {
+    /// Numbers that are missing between the first segment's, or `from` if that is lower, and the last one.
+    pub(super) fn holes(&self, from: u64) -> Vec<RangeInclusive<u64>> {
         let mut holes = Vec::new();
-        let mut expected = self.segments.front().map_or(self.last.saturating_add(1), |segment| segment.first);
         let end = self.last.saturating_add(1);
+        let mut expected = self.segments.front().map_or(end, |segment| segment.first).min(from);
         for number in self.segments.iter().flat_map(Segment::numbers).chain([end]) {
             if number > expected {
                 holes.push(expected..=number.saturating_sub(1));

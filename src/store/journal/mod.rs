@@ -1,6 +1,72 @@
 //! The arrivals journal: what arrived, numbered, across restarts (PROTOCOL.md, section 16).
 //!
 //! Owns the folder `.hostdir/journal/`. Knows nothing of connections, nor of the files that arrive.
+//!
+//! # On disk
+//!
+//! ```text
+//! journal/id                      64 bytes, written once: what makes this journal this one
+//!         last                    32 bytes, written after each flush: the newest durable arrival
+//!         00000000000000000001    segments, each named by the number of its first arrival;
+//!         00000000000000004097      only the newest is written to
+//!         removed, removed.old    why files are gone
+//! ```
+//!
+//! Numbers are big-endian; a check is the first 8 bytes of a BLAKE3 of all that stands before it in the same box.
+//!
+//! ```text
+//! id       0           8                24                        56        64
+//!          +-----------+----------------+-------------------------+---------+
+//!          | hostdirI  |   journal id   |         secret          |  check  |
+//!          +-----------+----------------+-------------------------+---------+
+//!
+//! last     0                16        24        32
+//!          +----------------+---------+---------+
+//!          |   journal id   |  number |  check  |
+//!          +----------------+---------+---------+
+//!
+//! segment  0           8         12               28        36        44        52
+//!          +-----------+---------+----------------+---------+---------+---------+----------+----------+--
+//!          | hostdirJ  | version |   journal id   |  first  |  made   |  check  |  record  |  record  | ...
+//!          +-----------+---------+----------------+---------+---------+---------+----------+----------+--
+//!
+//! record   0         4         8         16                16 + length
+//!          +---------+---------+---------+-----------------+   check: of journal id, marker, length and payload
+//!          | marker  | length  |  check  |     payload     |   payload: a CBOR map with integer keys, at most 2,048 bytes
+//!          +---------+---------+---------+-----------------+
+//!
+//! arrival  marker a7 41 52 d1   0 number, 1 path, 2 size, 3 digest, 4 modified, 5 time, 6 live?, 7 publisher?, 8 inode
+//! removal  marker a7 52 4d d1   0 last arrival before it, 1 path, 2 seconds after which it expired?
+//! ```
+//!
+//! # What is safe when
+//!
+//! An arrival counts when its record is in the newest segment and that file is flushed; only then is it in memory, where
+//! readers look. Whoever appends does so when the file is durable under its name. So after a kill between the two, or
+//! between write and flush, there are two cases, both harmless: the record is there, and is an arrival that nobody was told of
+//! yet (it is flushed at the next start, before anybody is shown it); or it is not, and its number, which nobody has seen,
+//! is given to another.
+//!
+//! * A write that fails is cut off again, and the segment goes on. Where that is not possible, and after a flush that
+//!   failed, nothing is appended to that segment any more: the next batch begins another. So what stands in a segment with
+//!   a number of the next one or above was refused, and is ignored.
+//! * At the start every record is checked. What follows the last good one of the newest segment is cut off. What is
+//!   damaged elsewhere is skipped: the next marker with a good record goes on. The numbers that are missing are told
+//!   ([`Opened::damaged`]), and stay missing: who reads is told too ([`Span::Lost`]).
+//! * A record that was torn and one that rotted look alike at the end. `last` tells them apart: numbers up to it were told
+//!   to somebody, are reported as lost, and are not given again. It is not flushed, so after a power cut it may lag; then the
+//!   records that it does not know were flushed a moment ago, and are good.
+//! * Without `id`, the id is taken from a segment's header. Without a header, records are found all the same. Without either,
+//!   a new journal begins: no record can be told from noise.
+//!
+//! Nothing that a peer chooses can be mistaken for a record by a search: after the marker comes the zero byte of a length. A
+//! path has no zero bytes, and in text the last byte of the marker is never followed by one (RFC 3629).
+//!
+//! # What it costs
+//!
+//! A flush for all who append at the same time. In memory about 35 bytes an arrival. A segment is dropped as a whole, so up
+//! to an eighth more than [`Keep`] says is there. Removals have files of their own, because they would otherwise push
+//! arrivals out, and need no flush.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -127,6 +193,8 @@ pub struct Opened {
     pub torn_bytes: u64,
     /// Bytes elsewhere that belong to no whole record.
     pub damaged_bytes: u64,
+    /// Segments whose header is damaged; what is in them was found without it.
+    pub damaged_headers: u64,
     /// Numbers of arrivals that are lost.
     pub damaged: Vec<RangeInclusive<u64>>,
     /// Records that are ignored: their batch was refused, and their numbers given again.
@@ -141,7 +209,8 @@ impl Opened {
     /// Whether nothing was torn, damaged or out of place.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        let odd = [self.torn_bytes, self.damaged_bytes, self.refused, self.foreign, self.unusable];
+        let odd =
+            [self.torn_bytes, self.damaged_bytes, self.damaged_headers, self.refused, self.foreign, self.unusable];
         odd.iter().all(|count| *count == 0) && self.damaged.is_empty() && !self.is_restored
     }
 }
@@ -286,8 +355,20 @@ impl Journal {
         }
     }
 
-    /// Whether a file that was last changed then can be an arrival that never came into the journal, if it does not
+    /// Whether a file that was last changed then can be an arrival that never came into the journal, given that it does not
     /// [hold](Journal::holds) it.
+    ///
+    /// A server that is killed after it has named a file and before it has appended the arrival leaves one. Its sender
+    /// comes back, perhaps much later and after other restarts, and the file is found to be there; before that is
+    /// acknowledged, the arrival must be appended. `changed` is the change time of the file, which the rename sets and nobody
+    /// can set back. Arrivals since the oldest segment was made are all known, so a file that changed after that and is not
+    /// held was either lost, or came by other means than an upload, or was changed afterwards; to append it is right in the
+    /// first case, allowed in the others (PROTOCOL.md, section 16), and happens once, for then it is held. What changed
+    /// before the journal's very first segment was made cannot have been lost. What changed before the oldest segment of
+    /// a journal that was trimmed would have been dropped by now.
+    ///
+    /// Both times come from the clock of the file system. If that is set back, by more than ten minutes where the journal was
+    /// trimmed, a loss in this time is not seen. If it is set forward, too much is called lost.
     #[must_use]
     pub fn may_have_lost(&self, changed: SystemTime) -> bool {
         let index = self.index();
@@ -385,6 +466,7 @@ impl fmt::Display for Opened {
         let counts = [
             (self.torn_bytes, "bytes cut off at the end"),
             (self.damaged_bytes, "damaged bytes"),
+            (self.damaged_headers, "damaged headers"),
             (self.refused, "records of refused batches"),
             (self.foreign, "segments of another journal"),
             (self.unusable, "unusable segments removed"),

@@ -18,7 +18,6 @@ use std::sync::{Mutex, RwLock};
 struct Found {
     /// From its name.
     first: u64,
-    file: File,
     header: std::result::Result<SegmentHeader, NoHeader>,
 }
 
@@ -31,6 +30,8 @@ struct Loader {
     /// Every number of an older segment is below this.
     limit: u64,
     active: Option<Active>,
+    /// The lowest number of a segment that was lost as a whole.
+    lost_from: u64,
 }
 
 pub(super) fn open(state: BorrowedFd<'_>, keep: Keep) -> Result<(Journal, Opened)> {
@@ -41,12 +42,12 @@ pub(super) fn open(state: BorrowedFd<'_>, keep: Keep) -> Result<(Journal, Opened
     let removals = Removals::open(&folder, origin.id)?;
     let watermark = folder.watermark()?;
     let (index, active) = (Index::default(), None);
-    let mut loader = Loader { id: origin.id, index, removals, opened, limit: u64::MAX, active };
+    let mut loader = Loader { id: origin.id, index, removals, opened, limit: u64::MAX, active, lost_from: u64::MAX };
     for segment in found.into_iter().rev() {
         loader.load(segment, &folder)?;
     }
-    let Loader { index, removals, opened, active, .. } = loader;
-    finish(Parts { folder, origin, watermark, index, removals, active }, opened, keep)
+    let Loader { index, removals, opened, active, lost_from, .. } = loader;
+    finish(Parts { folder, origin, watermark, index, removals, active, lost_from }, opened, keep)
 }
 
 /// What an open journal is made of.
@@ -57,15 +58,16 @@ struct Parts {
     index: Index,
     removals: Removals,
     active: Option<Active>,
+    lost_from: u64,
 }
 
 fn finish(parts: Parts, mut opened: Opened, keep: Keep) -> Result<(Journal, Opened)> {
-    let Parts { folder, origin, watermark, mut index, removals, active } = parts;
+    let Parts { folder, origin, watermark, mut index, removals, active, lost_from } = parts;
     let acknowledged = watermark.read(origin.id)?.unwrap_or(0);
     index.last = index.last.max(acknowledged);
     opened.arrivals = index.arrivals;
     opened.segments = index.segments().len() as u64;
-    opened.damaged = index.holes();
+    opened.damaged = index.holes(lost_from);
     opened.removals = removals.len() as u64;
     let is_empty = index.segments().is_empty();
     let last = index.last;
@@ -91,7 +93,8 @@ fn find_segments(folder: &Folder) -> std::result::Result<Vec<Found>, Failure> {
         let mut bytes = [0; SEGMENT_HEADER];
         let count = read_at(&file, &mut bytes, 0).map_err(failed("read"))?;
         let header = SegmentHeader::decode(bytes.get(..count).unwrap_or_default());
-        Ok(Found { first, file, header })
+        // Not kept open: there may be more of them than descriptors.
+        Ok(Found { first, header })
     };
     folder.segments()?.into_iter().map(open).collect()
 }
@@ -129,16 +132,21 @@ impl Loader {
             return Ok(());
         }
         let header = header.filter(|header| header.first == found.first);
-        let (segment, scanned) = self.scan(&found, header)?;
+        let file = folder.open_segment(found.first, OFlags::RDWR).map_err(failed("open a segment of"))?;
+        let (segment, scanned) = self.scan(&file, found.first, header)?;
         if header.is_none() && segment.len() == 0 {
             // It was not made to its end, or nothing in it can be told from noise any more.
             self.opened.unusable = self.opened.unusable.saturating_add(1);
             self.opened.torn_bytes = self.opened.torn_bytes.saturating_add(scanned.torn);
+            if scanned.torn > 0 {
+                self.lost_from = found.first.min(self.lost_from);
+            }
             return folder.remove_segment(found.first).map_err(failed("remove a segment of"));
         }
+        self.opened.damaged_headers = self.opened.damaged_headers.saturating_add(u64::from(header.is_none()));
         let is_newest = self.index.segments().is_empty();
         if is_newest {
-            self.settle(found.file, header, &segment, scanned)?;
+            self.settle(file, header, &segment, scanned)?;
         }
         let torn = if is_newest { &mut self.opened.torn_bytes } else { &mut self.opened.damaged_bytes };
         *torn = torn.saturating_add(scanned.torn);
@@ -150,10 +158,11 @@ impl Loader {
 
     fn scan(
         &mut self,
-        found: &Found,
+        file: &File,
+        first: u64,
         header: Option<SegmentHeader>,
     ) -> std::result::Result<(Segment, Scanned), Failure> {
-        let mut segment = Segment::new(found.first, header.map(|header| header.made));
+        let mut segment = Segment::new(first, header.map(|header| header.made));
         let (index, removals, limit) = (&mut self.index, &mut self.removals, self.limit);
         let refused = &mut self.opened.refused;
         let mut take = |offset, payload: &[u8]| {
@@ -169,7 +178,7 @@ impl Loader {
             }
             is_taken
         };
-        let scanned = scan(&found.file, SEGMENT_HEADER as u64, self.id, Kind::Arrival, &mut take);
+        let scanned = scan(file, SEGMENT_HEADER as u64, self.id, Kind::Arrival, &mut take);
         let scanned = scanned.map_err(failed("read"))?;
         segment.end = scanned.end;
         Ok((segment, scanned))

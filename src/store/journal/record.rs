@@ -241,3 +241,99 @@ pub(super) fn next_marker(kind: Kind, bytes: &[u8]) -> Option<usize> {
     let marker = kind.marker();
     bytes.windows(marker.len()).position(|window| window == marker)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ID: JournalId = JournalId([7; 16]);
+
+    prop_compose! {
+        fn arrival()(
+            number: u64, size: u64, modified: i64, time: i64, digest: [u8; 32],
+            path in "[a-z/é ]{1,200}", live: Option<[u8; 16]>, publisher in prop::option::of(".{0,200}"),
+        ) -> Option<Arrival> {
+            let path = RemotePath::parse(path.as_bytes()).ok()?;
+            let (digest, live) = (Digest(digest), live.map(LiveId));
+            Some(Arrival { number, path, size, digest, modified, time, live, publisher })
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_arrival_comes_back_and_no_flipped_bit_is_overlooked(
+            arrival in arrival().prop_filter_map("a path", |arrival| arrival),
+            inode: u64,
+            place: prop::sample::Index,
+            bits in 1..=255_u8,
+        ) {
+            let mut bytes = Vec::new();
+            encode_arrival(ID, &arrival, inode, &mut bytes);
+            let (found, same) = decode_arrival(payload(ID, Kind::Arrival, &bytes).unwrap()).unwrap();
+            let cut = arrival.publisher.map(|name| name[..name.floor_char_boundary(128)].to_owned());
+            prop_assert_eq!((found, same), (Arrival { publisher: cut, ..arrival }, inode));
+            prop_assert_eq!(payload(ID, Kind::Removal, &bytes), None);
+            prop_assert_eq!(payload(JournalId([8; 16]), Kind::Arrival, &bytes), None);
+            prop_assert_eq!(payload(ID, Kind::Arrival, &bytes[..bytes.len() - 1]), None);
+            let place = place.index(bytes.len());
+            bytes[place] ^= bits;
+            prop_assert_eq!(payload(ID, Kind::Arrival, &bytes), None);
+        }
+
+        #[test]
+        fn a_header_comes_back_and_no_flipped_bit_is_overlooked(
+            id: [u8; 16], first: u64, made: i64, place: prop::sample::Index, bits in 1..=255_u8,
+        ) {
+            let header = SegmentHeader { id: JournalId(id), first, made };
+            let mut bytes = header.encode();
+            prop_assert_eq!(bytes.len(), SEGMENT_HEADER);
+            prop_assert_eq!(SegmentHeader::decode(&bytes), Ok(header));
+            let place = place.index(bytes.len());
+            bytes[place] ^= bits;
+            prop_assert_eq!(SegmentHeader::decode(&bytes), Err(NoHeader::Damaged));
+        }
+    }
+
+    #[test]
+    fn the_longest_arrival_fits_into_a_record() {
+        let path = RemotePath::parse(&[&[b'x'; 255][..]; 4].join(&b'/')).unwrap();
+        let (digest, live, publisher) = (Digest([1; 32]), Some(LiveId([2; 16])), Some("x".repeat(9_999)));
+        let numbers = (u64::MAX, i64::MIN);
+        let arrival = Arrival {
+            number: numbers.0,
+            path,
+            size: numbers.0,
+            digest,
+            modified: numbers.1,
+            time: numbers.1,
+            live,
+            publisher,
+        };
+        let mut bytes = Vec::new();
+        encode_arrival(ID, &arrival, u64::MAX, &mut bytes);
+        assert!(payload(ID, Kind::Arrival, &bytes).is_some_and(|payload| payload.len() < 1400), "{}", bytes.len());
+    }
+
+    #[test]
+    fn an_arrival_has_its_golden_bytes() {
+        let arrival = Arrival {
+            number: 1,
+            path: RemotePath::parse(b"a").unwrap(),
+            size: 2,
+            digest: Digest([3; 32]),
+            modified: -4,
+            time: 5,
+            live: None,
+            publisher: None,
+        };
+        let mut bytes = Vec::new();
+        encode_arrival(ID, &arrival, 6, &mut bytes);
+        let (header, payload) = bytes.split_at(RECORD_HEADER);
+        assert_eq!(header[..8], [0xa7, b'A', b'R', 0xd1, 0, 0, 0, 49]);
+        let mut expected = vec![0xa7, 0, 1, 1, 0x41, b'a', 2, 2, 3, 0x58, 32];
+        expected.extend([3; 32]);
+        expected.extend([4, 0x23, 5, 5, 8, 6]);
+        assert_eq!(payload, expected);
+    }
+}

@@ -103,3 +103,105 @@ pub(super) fn read_at(file: &File, place: &mut [u8], offset: u64) -> rustix::io:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::journal::record::encode_removal;
+    use crate::store::journal::{Removal, record::decode_removal};
+    use crate::wire::RemotePath;
+    use proptest::prelude::*;
+    use std::os::unix::fs::FileExt;
+
+    const ID: JournalId = JournalId([7; 16]);
+
+    fn record(number: u64) -> Vec<u8> {
+        encode_removal(ID, number, &RemotePath::parse(b"a/b").unwrap(), Removal::OverQuota)
+    }
+
+    fn numbers(bytes: &[u8]) -> (Vec<u64>, Scanned) {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        let mut numbers = Vec::new();
+        let mut take = |_, payload: &[u8]| {
+            numbers.extend(decode_removal(payload).map(|(_, _, number)| number));
+            true
+        };
+        let scanned = scan(&file, 0, ID, Kind::Removal, &mut take).unwrap();
+        (numbers, scanned)
+    }
+
+    #[derive(Debug, Clone)]
+    enum Part {
+        Record,
+        Noise(Vec<u8>),
+        /// The beginning of a record.
+        Torn(usize),
+        /// A record with other bits at one place.
+        Flipped(usize, u8),
+        Foreign,
+    }
+
+    fn part() -> impl Strategy<Value = Part> {
+        let length = record(1).len();
+        prop_oneof![
+            3 => Just(Part::Record),
+            1 => prop::collection::vec(any::<u8>(), 0..600).prop_map(Part::Noise),
+            1 => (0..length).prop_map(Part::Torn),
+            1 => (0..length, 1..=255_u8).prop_map(|(place, bits)| Part::Flipped(place, bits)),
+            1 => Just(Part::Foreign),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn good_records_are_found_whatever_lies_between_them(parts in prop::collection::vec(part(), 0..30)) {
+            let (mut bytes, mut expected, mut noise, mut end) = (Vec::new(), Vec::new(), 0, 0);
+            for (number, part) in (0..24).zip(parts) {
+                let mut record = record(number);
+                match part {
+                    Part::Record => {
+                        bytes.extend(record);
+                        expected.push(number);
+                        end = bytes.len();
+                        continue;
+                    }
+                    Part::Noise(other) => record = other,
+                    Part::Torn(length) => record.truncate(length),
+                    Part::Flipped(place, bits) => record[place] ^= bits,
+                    Part::Foreign => {
+                        let path = RemotePath::parse(b"a/b").unwrap();
+                        record = encode_removal(JournalId([8; 16]), number, &path, Removal::OverQuota);
+                    }
+                }
+                noise += record.len() as u64;
+                bytes.extend(record);
+            }
+            let (found, scanned) = numbers(&bytes);
+            prop_assert_eq!(found, expected);
+            prop_assert_eq!((scanned.end, scanned.torn), (end as u64, (bytes.len() - end) as u64));
+            prop_assert_eq!(scanned.skipped + scanned.torn, noise);
+        }
+    }
+
+    #[test]
+    fn records_are_found_across_the_edge_of_a_window() {
+        for edge in [WINDOW, 2 * WINDOW] {
+            for shift in [0, 1, 2, 3, 4, 17, MAX_RECORD - 1, MAX_RECORD, MAX_RECORD + 1] {
+                let mut bytes = vec![0xa7; edge - shift];
+                bytes.extend(record(5));
+                bytes.extend(vec![0; 3 * WINDOW]);
+                bytes.extend(record(6));
+                let (found, scanned) = numbers(&bytes);
+                assert_eq!((found, scanned.torn), (vec![5, 6], 0), "{edge} {shift}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_markers_is_no_trap() {
+        let record = record(1);
+        let bytes: Vec<u8> = record[..4].iter().chain(&[0, 0, 8, 0]).copied().cycle().take(1 << 20).collect();
+        assert_eq!(numbers(&bytes), (Vec::new(), Scanned { end: 0, torn: 1 << 20, skipped: 0 }));
+    }
+}

@@ -92,8 +92,9 @@ impl Journal {
     }
 
     fn is_full(&self, active: &Active, now: i64) -> bool {
-        let arrivals = (self.keep.arrivals / u64::from(PARTS)).clamp(1, SEGMENT_ARRIVALS);
-        let age = i64::try_from(self.keep.age.as_nanos() / u128::from(PARTS)).unwrap_or(i64::MAX);
+        let arrivals = self.keep.arrivals.checked_div(u64::from(PARTS)).unwrap_or(0).clamp(1, SEGMENT_ARRIVALS);
+        let age = self.keep.age.checked_div(PARTS).unwrap_or_default();
+        let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
         let is_old = active.since.is_some_and(|since| now.saturating_sub(since) > age);
         active.arrivals >= arrivals || active.end >= SEGMENT_BYTES || is_old
     }
@@ -120,8 +121,9 @@ impl Journal {
             index.add(arrival, *inode, offset, *end);
             offset = *end;
         }
-        self.watermark.write(self.origin.id, index.last);
+        let last = index.last;
         drop(index);
+        self.watermark.write(self.origin.id, last);
         self.removals().forget(batch.arrivals.iter().map(|(arrival, ..)| &arrival.path));
     }
 
