@@ -46,7 +46,7 @@ fn decode_a_page_of_entries(bencher: Bencher) {
 
 #[divan::bench]
 fn encode_and_decode_a_get(bencher: Bencher) {
-    let get = Get { path: b"pictures/2026/a.jpg"[..].into(), offset: 0, length: None, version: None, digest: None };
+    let get = Get::whole(b"pictures/2026/a.jpg");
     let mut frame = Vec::new();
     bencher.bench_local(|| {
         frame.clear();

@@ -51,7 +51,7 @@ impl Client {
         let mut greeting = PREAMBLE.to_vec();
         Request::Hello(Hello { min_version: 1, max_version: 1, agent: None }).encode(&mut greeting);
         socket.write_all(&greeting)?;
-        let get = Get { path: path.as_bytes().into(), offset: 0, length: None, version: None, digest: None };
+        let get = Get::whole(path.as_bytes());
         let hasher = blake3::Hasher::new();
         Ok(Self { socket, get, input: Vec::new(), greeted: false, transfer: None, hasher, answers: 0 })
     }
@@ -99,7 +99,7 @@ impl Client {
                 self.answers += 1;
                 if let Some(transfer) = self.transfer {
                     let outcome = ReceiptOutcome::Verified;
-                    Request::Receipt(Receipt { transfer, outcome }).encode(&mut request);
+                    Request::Receipt(Receipt::new(transfer, outcome)).encode(&mut request);
                 }
             }
             reply => return Err(Error::other(format!("unexpected {:?}", reply.kind()))),

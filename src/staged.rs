@@ -339,6 +339,12 @@ impl Drop for Staged {
 }
 
 impl Verified {
+    /// The digest that was verified.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
     /// Flushes the content to disk. A flush that failed is final: the kernel may have dropped the pages, so a second
     /// one that succeeds would prove nothing (<https://wiki.postgresql.org/wiki/Fsync_Errors>). The file is removed.
     ///

@@ -161,7 +161,7 @@ fn a_hundred_transfers_at_once_take_modest_memory() {
     let downloads: Vec<_> = (0..100)
         .map(|_| {
             let mut socket = server.connect();
-            let get = Get { path: b"big"[..].into(), offset: 0, length: None, version: None, digest: None };
+            let get = Get::whole(b"big");
             let mut request = Vec::new();
             Request::Get(get).encode(&mut request);
             socket.write_all(&request).unwrap();

@@ -290,7 +290,7 @@ fn a_download_is_ok_in_the_log_only_after_its_receipt() {
     client.receipt(ids[0]).unwrap();
     let outcomes = [ReceiptOutcome::Mismatch, ReceiptOutcome::GivenUp];
     for (transfer, outcome) in ids[1..3].iter().zip(outcomes) {
-        client.send(Request::Receipt(Receipt { transfer: *transfer, outcome })).unwrap();
+        client.send(Request::Receipt(Receipt::new(*transfer, outcome))).unwrap();
     }
     client.receipt(TransferId(1)).unwrap();
     client.alive();

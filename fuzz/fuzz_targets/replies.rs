@@ -74,8 +74,7 @@ fn converse(target: &Target) {
 }
 
 fn fetch(session: &mut Session) -> Result<()> {
-    let path = RawBytes(b"f".to_vec());
-    session.request(&Request::Get(Get { path, offset: 0, length: None, version: None, digest: None }))?;
+    session.request(&Request::Get(Get::whole(b"f")))?;
     session.flush()?;
     let header = session.file_header()?;
     let mut counted = Counted { bytes: 0, most: header.length };

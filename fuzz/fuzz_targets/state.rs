@@ -1,7 +1,7 @@
 //! What a crash or a damaged disk can leave in `.hostdir`: a server starts over it, and never takes it for a digest.
 #![no_main]
 
-use hostdir::store::{Config, Digests, Store, Sweep};
+use hostdir::store::{Config, Digests, Keep, Store, Sweep};
 use hostdir::wire::{Digest, Version};
 use libfuzzer_sys::fuzz_target;
 use std::fs::{self, File};
@@ -52,7 +52,14 @@ fn leftovers(dir: &Path, bytes: &[u8]) {
             fs::write(partial.join(name), bytes.get(..8).unwrap_or(bytes)).expect("a leftover");
         }
     }
-    let config = Config { directory: host, read_only: false, overwrite: false, max_file_size: None, min_free_space: Some(0) };
+    let config = Config {
+        directory: host,
+        read_only: false,
+        overwrite: false,
+        max_file_size: None,
+        min_free_space: Some(0),
+        keep: Keep::default(),
+    };
     let store = Store::open(config).expect("a store opens over any leftovers");
     store.sweep(Sweep::Start, Duration::ZERO).expect("they can be swept");
     assert_eq!(fs::read_dir(&partial).expect("it is there").count(), 0);

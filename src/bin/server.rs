@@ -8,7 +8,7 @@ use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
 use hostdir::server::{self, Confinement, Console, Drained, Level, Stop};
-use hostdir::store::{self, Store, Sweep};
+use hostdir::store::{self, Keep, Store, Sweep};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -72,6 +72,14 @@ struct Arguments {
     /// Disk space that uploads leave free [default: 1 GiB or 1 % of the disk, whichever is less]
     #[arg(long, value_name = "SIZE", env = "HOSTDIR_SERVER_MIN_FREE_SPACE")]
     min_free_space: Option<ByteSize>,
+
+    /// How many of the latest arrivals are told to those who follow a folder and come late
+    #[arg(long, value_name = "N", default_value_t = Keep::default().arrivals, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000), env = "HOSTDIR_SERVER_KEEP_ARRIVALS")]
+    keep_arrivals: u64,
+
+    /// How long arrivals are told, such as 30d or 12h
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = parse_duration, env = "HOSTDIR_SERVER_KEEP_ARRIVALS_FOR")]
+    keep_arrivals_for: Duration,
 
     /// Seconds that a connection may be silent between requests
     #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::SERVER.idle.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400), env = "HOSTDIR_SERVER_IDLE_TIMEOUT")]
@@ -149,7 +157,16 @@ fn store_config(arguments: &Arguments) -> store::Config {
         overwrite: arguments.allow_overwrite,
         max_file_size: arguments.max_file_size.map(|size| size.as_u64()),
         min_free_space: arguments.min_free_space.map(|size| size.as_u64()),
+        keep: Keep { arrivals: arguments.keep_arrivals, age: arguments.keep_arrivals_for },
     }
+}
+
+/// A duration as people write it: `30d`, `2w`, `12h 30m`. Not months and years, which are of no fixed length.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = "not a duration such as 30d, 12h or 90m";
+    let span: jiff::Span = text.parse().map_err(|_| wrong)?;
+    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong)?;
+    Ok(Duration::try_from(duration).ok().filter(|duration| !duration.is_zero()).ok_or(wrong)?)
 }
 
 fn deadlines(arguments: &Arguments) -> Deadlines {

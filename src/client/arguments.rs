@@ -68,7 +68,7 @@ pub(super) struct Settings {
     #[arg(long, env = "HOSTDIR_DRY_RUN", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) dry_run: bool,
 
-    /// One JSON object a line on stdout, with a type: entry, file, summary, error, pong
+    /// One JSON object a line on stdout, with a type: entry, file, event, summary, error, pong
     #[arg(long, env = "HOSTDIR_JSON", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) json: bool,
 
@@ -151,6 +151,41 @@ pub(super) enum Command {
         #[arg(long, value_name = "NAME")]
         name: Option<OsString>,
     },
+    /// Upload files or folders into a topic, and say who received them
+    Publish {
+        /// The topic: a folder on the server; made if it is missing
+        topic: OsString,
+        /// Files or folders; - is standard input, with --name, sent as it comes
+        #[arg(value_name = "FILE", required = true)]
+        paths: Vec<PathBuf>,
+        /// The name in the topic of the one file or folder
+        #[arg(long, value_name = "NAME")]
+        name: Option<OsString>,
+        /// Seconds to wait at most until nobody is fetching it any more; 0 does not ask who received it
+        #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+        wait: u64,
+    },
+    /// Follow topics: save each file below --dir as it arrives, verified
+    ///
+    /// The position is kept below --dir, so that the next run misses nothing and fetches nothing twice. Runs until Ctrl-C.
+    Subscribe {
+        /// Topics: folders on the server, each with everything below it; / is everything
+        #[arg(value_name = "TOPIC", required = true)]
+        topics: Vec<OsString>,
+        /// Where to begin [default: after what was received before, else now]
+        #[arg(long, value_name = "WHERE", value_enum)]
+        from: Option<Beginning>,
+        /// End after so many files
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+        /// A program to run for each file that is in place, one at a time, never through a shell; HOSTDIR_PATH,
+        /// HOSTDIR_REMOTE_PATH, HOSTDIR_DIGEST, HOSTDIR_SIZE and HOSTDIR_NUMBER tell it which
+        #[arg(long, value_name = "CMD")]
+        exec: Option<PathBuf>,
+        /// Fetch files when they are complete on the server, not while they are being sent
+        #[arg(long)]
+        once_complete: bool,
+    },
     /// Ask whether the server is there, and how long it takes to answer
     Ping {
         /// How often
@@ -188,6 +223,15 @@ pub(super) enum Segments {
     Always,
     /// Never
     Never,
+}
+
+/// `--from`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Beginning {
+    /// With what arrives from now on
+    Now,
+    /// With the oldest arrival that the server knows
+    Start,
 }
 
 /// `--color`.

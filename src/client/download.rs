@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::staged::Staged;
 use crate::transfer::{Counter, Segments};
 use crate::wire::{ErrorCode, FileHeader, OnConflict, Receipt, ReceiptOutcome, Request, TransferId, Violation};
+use serde_json::Map;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -402,7 +403,7 @@ impl Worker<'_> {
 
     fn receipt(&mut self, transfer: TransferId, outcome: ReceiptOutcome) -> Result<()> {
         match self.line.open_session() {
-            Some(session) => session.request(&Request::Receipt(Receipt { transfer, outcome })),
+            Some(session) => session.request(&Request::Receipt(Receipt::new(transfer, outcome))),
             None => Ok(()),
         }
     }
@@ -456,7 +457,8 @@ impl Worker<'_> {
             status => status,
         };
         let path = job.path.as_bytes().to_vec();
-        self.shared.report.file(&FileReport { path, size: job.size, moved, resumed, transfer, status });
+        let (size, details) = (job.size, Map::new());
+        self.shared.report.file(FileReport { path, size, moved, resumed, transfer, number: None, status, details });
     }
 }
 

@@ -1,4 +1,4 @@
-//! One upload that is more than a PUT with its bytes: asked about, resumed, or streamed without a known size.
+//! One upload that is more than a PUT with its bytes: asked about, and resumed.
 //!
 //! Owns the exchange of frames on one connection (PROTOCOL.md, section 8). Knows nothing of queues and retries.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -18,7 +18,6 @@ use crate::wire::{
     Stored, UploadId, Violation,
 };
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,48 +59,6 @@ pub(super) fn exchange(
     session.request(&Request::Finish(Finish { digest }))?;
     session.flush()?;
     stored(session.answer()?).map(|stored| (stored, offset))
-}
-
-/// Sends what is read from `input`, whose size is not known, under `path`.
-///
-/// # Errors
-/// Those of the session, and of reading.
-pub(super) fn stream(
-    session: &mut Session,
-    input: &mut dyn Read,
-    path: &RemotePath,
-    options: &Options,
-    shown: &Transfer,
-) -> Result<Stored> {
-    let put = Put { on_conflict: options.on_conflict, ..put(path) };
-    session.request(&Request::Put(put))?;
-    let mut buffer = vec![0; 256 * 1024];
-    let mut hasher = blake3::Hasher::new();
-    loop {
-        let count = match input.read(&mut buffer) {
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                session.request(&Request::Abandon(Abandon { keep: false }))?;
-                session.flush()?;
-                return Err(Error::local("read", "standard input", error));
-            }
-        };
-        if count == 0 {
-            break;
-        }
-        let bytes = buffer.get(..count).unwrap_or(&buffer);
-        hasher.update(bytes);
-        session.send_data(bytes)?;
-        session.flush()?;
-        shown.add(count as u64);
-        if session.has_answer() {
-            return Err(early_refusal(session)?);
-        }
-    }
-    session.request(&Request::Finish(Finish { digest: finish(&hasher) }))?;
-    session.flush()?;
-    stored(session.answer()?)
 }
 
 /// Where to go on: at the offer, if the file begins with what the server holds, otherwise at 0.
@@ -169,7 +126,7 @@ fn send_rest(session: &mut Session, file: &File, offset: u64, size: u64, shown: 
 }
 
 /// The server refused while bytes were still on their way: it must be told that no more will come.
-fn early_refusal(session: &mut Session) -> Result<Error> {
+pub(super) fn early_refusal(session: &mut Session) -> Result<Error> {
     match session.answer() {
         Ok(reply) => Err(Violation::Unexpected(reply.kind()).into()),
         Err(error) if error.code().ends_session() || !matches!(error, Error::Refused { .. }) => Err(error),
@@ -182,7 +139,7 @@ fn early_refusal(session: &mut Session) -> Result<Error> {
 }
 
 /// Gives an upload up because of `error`, which is returned.
-fn abandon(session: &mut Session, error: Error) -> Error {
+pub(super) fn abandon(session: &mut Session, error: Error) -> Error {
     let told = session
         .request(&Request::Abandon(Abandon { keep: false }))
         .and_then(|()| session.flush())

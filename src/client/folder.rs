@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::root::{FileState, OpenFile, Root};
 use crate::staged::{NotCommitted, Ready, Replace, Staged, Staging, set_modified};
 use crate::transfer::digest_file;
-use crate::wire::{Digest, FileHeader, OnConflict, RemoteFolder, RemotePath, Version};
+use crate::wire::{Digest, FileHeader, LiveHeader, LiveId, OnConflict, RemoteFolder, RemotePath, Version};
 use rustix::fs::{AtFlags, FileType, FlockOperation, flock, fstat, statat, unlinkat};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -127,10 +127,56 @@ impl Folder {
         Ok(true)
     }
 
+    /// The state folder, for what else is remembered of downloads.
+    pub(super) fn state_folder(&self) -> BorrowedFd<'_> {
+        self.staging.state_folder()
+    }
+
+    /// Whether a file of this size and digest is there, under this name or a number.
+    pub(super) fn find_same(
+        &self,
+        path: &RemotePath,
+        size: u64,
+        digest: Digest,
+        policy: OnConflict,
+    ) -> Result<Option<Placed>> {
+        let parent = path.parent();
+        let Ok(folder) = self.open.get(&parent, || self.root.open_folder(&parent)) else { return Ok(None) };
+        let mut is_same = |found: &OpenFile| Ok(digest_of(found, path)? == Some(digest));
+        Ok(match find_place(&self.root, folder.as_fd(), path, Some(size), policy, &mut is_same)? {
+            Place::Identical(path) => Some(Placed::Identical(path)),
+            Place::Skipped => Some(Placed::Skipped),
+            Place::Free(..) => None,
+        })
+    }
+
+    /// Makes the names of files survive a power cut, and those of the folders that they are in.
+    pub(super) fn flush_names<'a>(&self, paths: impl Iterator<Item = &'a RemotePath>) -> Result<()> {
+        let mut folders = std::collections::BTreeSet::new();
+        for path in paths {
+            let mut folder = path.parent();
+            while folders.insert(folder.as_bytes().to_vec()) {
+                let Some(above) = folder.path().map(RemotePath::parent) else { break };
+                folder = above;
+            }
+        }
+        for folder in folders {
+            let folder = RemoteFolder::parse(&folder)?;
+            let open = self.open.get(&folder, || self.root.open_folder(&folder))?;
+            rustix::fs::fsync(&open).map_err(|error| Error::local("flush", &folder, error))?;
+        }
+        Ok(())
+    }
+
     /// Whether something may be left of a file from an earlier attempt.
     #[must_use]
     pub fn has_partial(&self, path: &RemotePath, growth: Growth) -> bool {
         self.partials().contains_key(&partial_prefix(path, growth))
+    }
+
+    /// Whether something may be left of an upload that was fetched while it came in.
+    pub(super) fn has_live_partial(&self, live: LiveId) -> bool {
+        self.partials().contains_key(&live_prefix(live))
     }
 
     /// What is left of a file from an earlier attempt.
@@ -138,7 +184,16 @@ impl Folder {
     /// # Errors
     /// [`Error::Local`].
     pub fn partial(&self, path: &RemotePath, growth: Growth) -> Result<Option<Partial>> {
-        let Some(name) = self.partials().remove(&partial_prefix(path, growth)) else { return Ok(None) };
+        self.take_partial(&partial_prefix(path, growth))
+    }
+
+    /// What is left of an upload that was fetched while it came in.
+    pub(super) fn live_partial(&self, live: LiveId) -> Result<Option<Partial>> {
+        self.take_partial(&live_prefix(live))
+    }
+
+    fn take_partial(&self, prefix: &str) -> Result<Option<Partial>> {
+        let Some(name) = self.partials().remove(prefix) else { return Ok(None) };
         let version = name.get(PREFIX..).and_then(parse_hex).and_then(|bytes| Version::new(&bytes));
         let (Some(version), Some(staged)) = (version, self.staging.resume(&name)?) else { return Ok(None) };
         // Another client may be writing to it; the name may also have become a finished file's meanwhile.
@@ -171,15 +226,23 @@ impl Folder {
         if header.size <= NOT_RESUMED {
             return self.begin_once();
         }
-        let name = format!("{}{}", partial_prefix(path, growth), header.version);
-        let mut staged = match self.staging.create_new(&name)? {
+        self.begin_as(&format!("{}{}", partial_prefix(path, growth), header.version), header.size)
+    }
+
+    /// Begins the partial file of what LIVE announces.
+    pub(super) fn begin_live(&self, live: LiveId, header: &LiveHeader) -> Result<Staged> {
+        self.begin_as(&format!("{}{}", live_prefix(live), header.version), header.size.unwrap_or(0))
+    }
+
+    fn begin_as(&self, name: &str, size: u64) -> Result<Staged> {
+        let mut staged = match self.staging.create_new(name)? {
             Some(staged) => staged,
             // Another client is at the same file: this one cannot be resumed, but it need not be refused.
             None => self.begin_once()?,
         };
         flock(staged.file(), FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| Error::local("lock", path, error))?;
-        staged.reserve(header.size)?;
+            .map_err(|error| Error::local("lock", "a partial file", error))?;
+        staged.reserve(size)?;
         Ok(staged)
     }
 
@@ -304,6 +367,11 @@ fn digest_of(found: &OpenFile, path: &RemotePath) -> Result<Option<Digest>> {
     let digest = digest_file(&found.file, found.state.size).map_err(|error| Error::local("read", path, error))?;
     let now = FileState::of_file(&found.file).map_err(|error| Error::local("stat", path, error))?;
     Ok(digest.filter(|_| now == found.state))
+}
+
+/// As [`partial_prefix`]; no path hashes to the same, as far as anybody can tell.
+fn live_prefix(live: LiveId) -> String {
+    format!("{live}-")
 }
 
 fn partial_prefix(path: &RemotePath, growth: Growth) -> String {

@@ -4,7 +4,7 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::folder::Partial;
-use crate::wire::{Get, OnConflict, RawBytes, RemotePath};
+use crate::wire::{Get, OnConflict, RemotePath};
 
 /// One file to fetch.
 #[derive(Debug, Clone)]
@@ -69,8 +69,7 @@ pub(super) struct Resumed {
 impl Asked {
     /// The request for it.
     pub(super) fn request(&self, job: &Job) -> Get {
-        let path = RawBytes(job.path.as_bytes().to_vec());
-        let get = Get { path, offset: 0, length: None, version: None, digest: None };
+        let get = Get::whole(job.path.as_bytes());
         match self {
             Self::Digest => Get { length: Some(0), ..get },
             Self::Bytes(None) => get,

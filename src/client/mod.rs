@@ -13,10 +13,12 @@
 //! | `job` | one file of a download, and what is asked for of it |
 //! | `download`, `upload` | many files over one or several connections |
 //! | `segments` | one large file over several connections |
-//! | `exchange` | one upload that is asked about, resumed or streamed |
+//! | `exchange`, `stream` | one upload that is asked about and resumed; one whose bytes are not there yet |
+//! | `publish` | who received what was published |
+//! | `subscribe` | following topics: what arrives is fetched, verified and put in place |
 //! | `report` | what became of each file, for people and for programs |
 //! | `commands` | one file a command |
-//! | `menu` | the same for people |
+//! | `menu`, `topics` | the same for people |
 //! | `terminal` | screen, picker, bars; knows nothing of the network |
 
 pub mod arguments;
@@ -31,12 +33,16 @@ mod line;
 mod menu;
 mod open_folders;
 mod options;
+mod publish;
 mod report;
 mod retry;
 mod segments;
 mod select;
 pub mod session;
+mod stream;
+mod subscribe;
 pub mod terminal;
+mod topics;
 mod upload;
 
 pub use commands::run;

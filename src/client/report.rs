@@ -9,7 +9,7 @@ use super::terminal::quantity::{counted, duration, rate, size};
 use crate::error::Error;
 use crate::escape::harmless;
 use crate::wire::{RemotePath, TransferId};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::io::{Write, stderr, stdout};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,7 +44,11 @@ pub(super) struct FileReport {
     /// Bytes that an earlier attempt had left.
     pub(super) resumed: u64,
     pub(super) transfer: Option<TransferId>,
+    /// The number of its arrival, where it is one.
+    pub(super) number: Option<u64>,
     pub(super) status: Status,
+    /// What a command tells programs beyond that.
+    pub(super) details: Map<String, Value>,
 }
 
 /// How much is said, and in which form.
@@ -61,6 +65,8 @@ pub(super) struct Report {
     style: Style,
     began: Instant,
     totals: Mutex<Totals>,
+    /// Files that are told later, when their receivers are known: only of a report that holds them back.
+    held: Option<Mutex<Vec<FileReport>>>,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +92,18 @@ struct Totals {
 
 impl Report {
     pub(super) fn new(style: Style) -> Self {
-        Self { style, began: Instant::now(), totals: Mutex::default() }
+        Self { style, began: Instant::now(), totals: Mutex::default(), held: None }
+    }
+
+    /// A report that counts arrivals at once, and tells of them when it is asked to: see [`Report::take_held`].
+    pub(super) fn holding(style: Style) -> Self {
+        Self { held: Some(Mutex::default()), ..Self::new(style) }
+    }
+
+    /// The arrivals that were held back, to be told with [`Report::tell`].
+    pub(super) fn take_held(&self) -> Vec<FileReport> {
+        let held = self.held.as_ref().map(|held| held.lock().unwrap_or_else(PoisonError::into_inner));
+        held.map(|mut held| std::mem::take(&mut *held)).unwrap_or_default()
     }
 
     /// Whether standard output carries one object a line.
@@ -95,7 +112,24 @@ impl Report {
     }
 
     /// Notes what became of a file.
-    pub(super) fn file(&self, file: &FileReport) {
+    pub(super) fn file(&self, file: FileReport) {
+        self.count(&file);
+        match &self.held {
+            Some(held) if file.number.is_some() => held.lock().unwrap_or_else(PoisonError::into_inner).push(file),
+            _ => self.tell(&file),
+        }
+    }
+
+    /// Tells of a file that was counted.
+    pub(super) fn tell(&self, file: &FileReport) {
+        if self.style.json {
+            print_json(&file_json(file));
+        } else if self.style.verbose {
+            say(&verbose_line(file));
+        }
+    }
+
+    fn count(&self, file: &FileReport) {
         let mut totals = self.totals();
         totals.bytes += file.moved;
         totals.resumed += u64::from(file.resumed > 0);
@@ -118,12 +152,6 @@ impl Report {
                 totals.retryable |= *partial > 0 || error.is_worth_a_retry();
                 totals.failures.push((harmless(&file.path), failure(error, *partial)));
             }
-        }
-        drop(totals);
-        if self.style.json {
-            print_json(&file_json(file));
-        } else if self.style.verbose {
-            say(&verbose_line(file));
         }
     }
 
@@ -281,6 +309,12 @@ fn file_json(file: &FileReport) -> Value {
     name(&mut object, &file.path);
     if let Some(id) = file.transfer {
         object["id"] = id.to_string().into();
+    }
+    if let Some(number) = file.number {
+        object["number"] = number.into();
+    }
+    for (key, value) in &file.details {
+        object[key] = value.clone();
     }
     if file.resumed > 0 {
         object["resumed_from"] = file.resumed.into();

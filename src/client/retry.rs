@@ -8,12 +8,29 @@ const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// The attempts since something last went well.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Backoff {
     failures: u32,
+    longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::up_to(LONGEST)
+    }
 }
 
 impl Backoff {
+    /// No rest is longer than `longest`.
+    pub(super) fn up_to(longest: Duration) -> Self {
+        Self { failures: 0, longest }
+    }
+
+    /// The next rest; there always is one.
+    pub(super) fn again(&mut self) -> Duration {
+        self.next(u32::MAX).unwrap_or(self.longest)
+    }
+
     /// Something went well: the next failure is the first one.
     pub(super) fn progress(&mut self) {
         self.failures = 0;
@@ -24,7 +41,7 @@ impl Backoff {
         if self.failures >= limit {
             return None;
         }
-        let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
+        let ceiling = FIRST.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         // At least half of it, so that a series of lucky draws does not use all attempts up at once.
         Some(ceiling.mul_f64(0.5 + random_fraction() / 2.0))

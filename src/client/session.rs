@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::transfer::{Counter, Progress, Received, Sink, discard, receive};
 use crate::wire::{
-    Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, PROTOCOL_VERSION, RemoteFolder, RemotePath, Reply,
-    Request, Violation, Welcome,
+    End, Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, LiveHeader, PROTOCOL_VERSION, RemoteFolder,
+    RemotePath, Reply, Request, Violation, Welcome,
 };
 use std::fmt;
 use std::fs::File;
@@ -47,6 +47,15 @@ pub struct Session {
     /// From HELLO to WELCOME.
     greeting: Duration,
     _registration: Registration,
+}
+
+/// The bytes that an answer has.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    /// How many there must be, where that is known.
+    exactly: Option<u64>,
+    /// How many must be passed over, if this machine cannot take them.
+    skip: u64,
 }
 
 impl Target {
@@ -169,8 +178,44 @@ impl Session {
         hasher: blake3::Hasher,
         counter: &dyn Counter,
     ) -> Result<(Received, Option<crate::wire::Digest>)> {
+        let due = Due { exactly: Some(header.length), skip: header.length };
+        let (received, end) = self.body(due, sink, hasher, counter)?;
+        Ok((received, end.digest))
+    }
+
+    /// The answer to a live GET up to its bytes.
+    pub fn live_header(&mut self) -> Result<LiveHeader> {
+        match self.answer()? {
+            Reply::Live(header) if header.size.is_none_or(|size| header.offset <= size) => Ok(header),
+            Reply::Live(_) => Err(Violation::Contradiction("LIVE beyond the end of the file").into()),
+            reply => Err(Violation::Unexpected(reply.kind()).into()),
+        }
+    }
+
+    /// The bytes of a live GET's answer as they come in, and END. As [`Session::file_body`]; but after an error of `sink`
+    /// the connection is cut, because nobody knows for how long bytes would still come.
+    pub fn live_body(
+        &mut self,
+        header: &LiveHeader,
+        sink: &mut dyn Sink,
+        hasher: blake3::Hasher,
+        counter: &dyn Counter,
+    ) -> Result<(Received, End)> {
+        let exactly = header.size.map(|size| size.saturating_sub(header.offset));
+        self.body(Due { exactly, skip: u64::MAX }, sink, hasher, counter)
+    }
+
+    /// DATA frames, as many bytes as are due, and END.
+    fn body(
+        &mut self,
+        due: Due,
+        sink: &mut dyn Sink,
+        hasher: blake3::Hasher,
+        counter: &dyn Counter,
+    ) -> Result<(Received, End)> {
         self.connection.restart_pace();
-        let received = receive(&mut self.connection, sink, hasher, header.length, header.length, counter);
+        let expected = due.exactly.unwrap_or(u64::MAX);
+        let received = receive(&mut self.connection, sink, hasher, expected, expected, counter);
         // What the server is refused for is its fault, and the connection is out of step.
         let received = match received {
             Ok(received) => received,
@@ -178,14 +223,14 @@ impl Session {
                 return Err(Violation::Contradiction("more bytes than announced").into());
             }
             Err(error @ Error::Local { .. }) => {
-                self.skip_body(header.length);
+                self.skip_body(due.skip);
                 return Err(error);
             }
             Err(error) => return Err(error),
         };
         match Reply::decode(received.kind, &received.body)? {
-            Reply::End(end) if received.bytes == header.length => match received.stored {
-                Ok(()) => Ok((Received { stored: Ok(()), ..received }, end.digest)),
+            Reply::End(end) if due.exactly.is_none_or(|length| received.bytes == length) => match received.stored {
+                Ok(()) => Ok((Received { stored: Ok(()), ..received }, end)),
                 Err(error) => Err(error),
             },
             Reply::End(_) => Err(Violation::Contradiction("END before all bytes came").into()),

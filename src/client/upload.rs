@@ -14,16 +14,15 @@ use super::terminal::progress::{Outcome, Progress, Transfer};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::transfer::{digest_bytes, read_exactly};
-use crate::wire::{
-    ErrorCode, Finish, Put, PutKind, RemotePath, Reply, Request, Stored, StoredOutcome, TransferId, Violation,
-};
+use crate::wire::{ErrorCode, Finish, Put, PutKind, RemotePath, Reply, Request, Stored, StoredOutcome, Violation};
+use serde_json::Map;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// PUTs that may be unanswered; half of what the protocol allows (PROTOCOL.md, section 11).
-const WINDOW: usize = 512;
+const WINDOW: usize = 1024;
 /// Up to this size a file is read into memory, hashed and sent without asking.
 const SMALL: u64 = 1024 * 1024;
 
@@ -224,7 +223,7 @@ impl Worker<'_> {
                 Ok(Reply::Stored(stored)) => {
                     let status = status(&stored, &waiting.job.path);
                     waiting.shown.finish(outcome(&status));
-                    self.report(&waiting.job, status, Some(stored.transfer), waiting.shown.moved(), 0);
+                    self.report(&waiting.job, status, Some(&stored), waiting.shown.moved(), 0);
                 }
                 // The server does not have it: next time the bytes are sent with the question.
                 Ok(Reply::Offer(_)) if waiting.sent == Delivery::Question => {
@@ -260,7 +259,7 @@ impl Worker<'_> {
             Ok((stored, resumed)) => {
                 let status = status(&stored, &job.path);
                 shown.finish(outcome(&status));
-                self.report(&job, status, Some(stored.transfer), shown.moved(), resumed);
+                self.report(&job, status, Some(&stored), shown.moved(), resumed);
                 Ok(())
             }
             Err(error) if is_of_this_file(&error) => {
@@ -304,9 +303,11 @@ impl Worker<'_> {
         }
     }
 
-    fn report(&self, job: &Job, status: Status, transfer: Option<TransferId>, moved: u64, resumed: u64) {
+    fn report(&self, job: &Job, status: Status, stored: Option<&Stored>, moved: u64, resumed: u64) {
         let path = job.path.as_bytes().to_vec();
-        self.shared.report.file(&FileReport { path, size: job.size, moved, resumed, transfer, status });
+        let (transfer, number) = (stored.map(|stored| stored.transfer), stored.and_then(|stored| stored.number));
+        let (size, details) = (job.size, Map::new());
+        self.shared.report.file(FileReport { path, size, moved, resumed, transfer, number, status, details });
     }
 }
 

@@ -21,6 +21,7 @@ use pace::Pace;
 use std::fs::File;
 use std::io;
 use std::net::TcpStream;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 use transport::{More, Transport};
 
@@ -209,6 +210,21 @@ impl Connection {
     #[must_use]
     pub fn has_input(&self) -> bool {
         self.has_buffered_input() || self.transport.is_readable()
+    }
+
+    /// Waits until something is there to be read, or `other` is readable, for `patience` at most: `false` if neither came.
+    /// No buffer is held meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the kernel cannot wait.
+    pub fn wait_for_input_or(&mut self, other: BorrowedFd<'_>, patience: Duration) -> Result<bool> {
+        if self.has_buffered_input() {
+            return Ok(true);
+        }
+        self.input.release();
+        self.output = Vec::new();
+        let deadline = after(Instant::now(), patience);
+        self.transport.wait_either(other, deadline).map_err(|error| Error::network("wait", error))
     }
 
     /// Gives the peer a fresh window: a transfer begins, or this side made it wait.

@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use std::fs::File;
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -96,6 +96,19 @@ impl Transport {
     /// Waits until there is something to read, or the end of the stream.
     pub(super) fn wait_readable(&self, deadline: Instant) -> io::Result<()> {
         self.wait(PollFlags::IN, deadline)
+    }
+
+    /// Waits until there is something to read here, or from `other`; `false` if the deadline came first.
+    pub(super) fn wait_either(&self, other: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let here = PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN);
+            let mut descriptors = [here, PollFd::from_borrowed_fd(other, PollFlags::IN)];
+            match poll(&mut descriptors, Some(&timespec(left))) {
+                Err(Errno::INTR) => {}
+                result => return Ok(result? > 0),
+            }
+        }
     }
 
     /// Whether a read would return at once.

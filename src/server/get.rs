@@ -2,6 +2,7 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::admission::{Direction, Running};
+use super::live;
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
 use crate::connection::Sent;
@@ -26,6 +27,9 @@ struct Part {
 
 /// Answers GET: FILE, DATA, END.
 pub(super) fn answer(session: &mut Session<'_>, get: &Get) -> Result<()> {
+    if let Some(id) = get.live {
+        return live::answer(session, get, id);
+    }
     let (path, part) = match find(session, get) {
         Ok(found) => found,
         Err(error) => return Err(session.refuse(Direction::Download, &get.path, error)),
@@ -76,12 +80,12 @@ fn send_small(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Re
     if bytes.len() != size {
         return Err(changed());
     }
-    check_unchanged(part, record)?;
+    check_unchanged(&part.open, record)?;
     session.connection.send_reply(&header(part, record))?;
     session.connection.send_data(&bytes)?;
     record.bytes = part.length;
     let digest = part.wants_digest.then(|| digest_bytes(&bytes));
-    session.connection.send_reply(&Reply::End(End { digest }))
+    session.connection.send_reply(&Reply::End(End { digest, ..End::default() }))
 }
 
 fn send_large(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Result<()> {
@@ -97,13 +101,13 @@ fn send_large(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Re
     let sent = send_range(&mut session.connection, &part.open.file, part.offset, part.length, &*progress);
     record.bytes = progress.moved();
     let sent = sent?;
-    check_unchanged(part, record)?;
+    check_unchanged(&part.open, record)?;
     if let Sent::Short(_) = sent {
         let cause = std::io::Error::other("the file could not be read to its end");
         return Err(Error::local("read", &record.path, cause));
     }
     let digest = digest.map(|digest| digest.wait(session)).transpose()?;
-    session.connection.send_reply(&Reply::End(End { digest }))
+    session.connection.send_reply(&Reply::End(End { digest, ..End::default() }))
 }
 
 enum Awaited {
@@ -150,9 +154,10 @@ fn header(part: &Part, record: &Record) -> Reply {
     })
 }
 
-fn check_unchanged(part: &Part, record: &Record) -> Result<()> {
-    match FileState::of_file(&part.open.file) {
-        Ok(now) if now == part.open.state => Ok(()),
+/// An open file must still be what it was when it was opened.
+pub(super) fn check_unchanged(open: &OpenFile, record: &Record) -> Result<()> {
+    match FileState::of_file(&open.file) {
+        Ok(now) if now == open.state => Ok(()),
         Ok(_) => Err(changed()),
         Err(error) => Err(Error::local("stat", &record.path, error)),
     }

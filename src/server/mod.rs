@@ -1,7 +1,8 @@
 //! The server: accepts connections, runs a session on a thread of its own for each, and stops in an orderly way.
 //!
 //! Owns the listening sockets, the caps on connections, and what sessions share. Knows nothing of how files are stored or
-//! how frames are laid out. One file a command: `list`, `get`, `put`, `receipt`.
+//! how frames are laid out. One file a command: `list`, `get`, `live` (a GET of what is
+//! still coming), `put`, `receipt`, `subscribe`, `receivers`.
 
 mod admission;
 mod confinement;
@@ -9,12 +10,15 @@ mod console;
 mod get;
 mod list;
 mod listen;
+mod live;
 mod put;
 mod receipt;
+mod receivers;
 mod record;
 mod refuse;
 mod session;
 mod shutdown;
+mod subscribe;
 
 pub use confinement::{Confinement, Level};
 pub use console::Console;
@@ -22,14 +26,15 @@ pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
 
 use crate::connection::Deadlines;
-use crate::error::Result;
-use crate::store::{KEEP_PARTIAL, Store, Sweep};
+use crate::error::{Error, Result};
+use crate::store::{KEEP_PARTIAL, Opened, Store, Sweep, Watch};
 use crate::wire::TransferId;
 use admission::Registry;
 use record::Stats;
 use refuse::Refuser;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -86,17 +91,20 @@ impl Shared {
 /// [`crate::error::Error::Local`] if a thread that is needed from the start cannot be started.
 pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Console, stop: &Stop) -> Result<Drained> {
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    let descriptors = descriptors.unwrap_or(usize::MAX);
     let shared = Arc::new(Shared {
         registry: Arc::new(Registry::new(config.max_connections)),
         stats: Stats::default(),
         console,
         next_transfer: AtomicU64::new(started.as_secs() << 24),
-        grouped: put::Grouped::default(),
+        grouped: put::Grouped::new(descriptors),
         store,
         config,
     });
     let refuser = Refuser::start()?;
     shared.console.watch(Arc::downgrade(&shared));
+    watch_files(&shared)?;
     let mut swept = Instant::now();
     while !stop.is_asked() {
         wait(listeners, stop);
@@ -104,14 +112,53 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         if swept.elapsed() >= HOUSEKEEPING {
             swept = Instant::now();
             sweep(&shared.store, Sweep::Running);
+            shared.store.give_up_live(KEEP_PARTIAL);
         }
     }
     // From here on the registry admits nobody: newcomers are accepted to be told so.
     Ok(shutdown::drain(&shared, stop, &mut || accept_from(listeners, &shared, &refuser)))
 }
 
-/// Removes what broken uploads left, and says so in the log.
+/// Lets files arrive that come into the host directory by other means than an upload, for as long as the server runs.
+fn watch_files(shared: &Arc<Shared>) -> Result<()> {
+    if shared.store.journal().is_none() {
+        return Ok(());
+    }
+    let shared = Arc::downgrade(shared);
+    let work = move || {
+        let Some(mut watch) = shared.upgrade().and_then(|shared| open_watch(&shared.store)) else { return };
+        while let Some(shared) = shared.upgrade() {
+            watch.run_once(&shared.store);
+        }
+    };
+    let spawned = std::thread::Builder::new().name("watch".into()).spawn(work);
+    spawned.map(drop).map_err(|error| Error::local("start", "a thread that watches the host directory", error))
+}
+
+fn open_watch(store: &Store) -> Option<Watch> {
+    match Watch::open(store) {
+        Ok(watch) => {
+            log::info!(event = "watch", folders = watch.folders(); "");
+            Some(watch)
+        }
+        Err(error) => {
+            log::warn!(event = "watch", cause:% = error; "files that come in by other means than an upload will not be noticed");
+            None
+        }
+    }
+}
+
+/// Removes what broken uploads left and arrivals that are not kept any longer, and says so in the log; at the start also
+/// what is in the journal.
 pub fn sweep(store: &Store, when: Sweep) {
+    if when == Sweep::Start {
+        log_journal(store.journal_opened());
+    }
+    match store.journal().map_or(Ok(0), |journal| journal.trim(SystemTime::now())) {
+        Ok(0) => {}
+        Ok(dropped) => log::info!(event = "sweep", arrivals = dropped; "old arrivals were dropped from the journal"),
+        Err(error) => log::warn!(event = "sweep", cause:% = error; ""),
+    }
     match store.sweep(when, KEEP_PARTIAL) {
         Ok(swept) if swept.removed + swept.kept > 0 => {
             log::info!(event = "sweep", removed = swept.removed, bytes = swept.bytes, resumable = swept.kept; "");
@@ -119,6 +166,14 @@ pub fn sweep(store: &Store, when: Sweep) {
         Ok(_) => {}
         Err(error) => log::warn!(event = "sweep", cause:% = error; ""),
     }
+}
+
+fn log_journal(opened: Option<&Opened>) {
+    let Some(opened) = opened else {
+        return log::warn!(event = "journal"; "there is none: .hostdir cannot be written, so no folder can be followed");
+    };
+    let level = if opened.is_whole() { log::Level::Info } else { log::Level::Warn };
+    log::log!(level, event = "journal", found:% = opened; "");
 }
 
 fn wait(listeners: &[TcpListener], stop: &Stop) {

@@ -10,7 +10,7 @@ use super::admission::{Direction, Running};
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
 use crate::error::{Error, Result};
-use crate::store::{Answer, Finished, NewFolder, Offered, Upload};
+use crate::store::{Answer, Finished, NewFolder, Offered, Plan, Upload};
 use crate::transfer::{Progress, Received, discard, receive};
 use crate::wire::{
     Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, TransferId,
@@ -20,11 +20,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Most files of a group: each holds a descriptor until it is durable. A flush of the file system costs about the same
-/// for few files as for many.
-const GROUP_FILES: usize = 256;
-/// While the groups of all sessions hold this many files, none grows beyond [`GROUP_FILES_WHEN_MANY`].
-const ALL_GROUPS_FILES: usize = 2048;
+/// Most files of a group: as many as a client may send ahead (PROTOCOL.md, section 11). Each holds a descriptor until it is
+/// durable. A flush of the file system costs about the same for few files as for many.
+const GROUP_FILES: usize = 1024;
+/// While the groups of all sessions hold this share of the descriptors that the process may have, none grows beyond
+/// [`GROUP_FILES_WHEN_MANY`].
+const SHARE_OF_DESCRIPTORS: usize = 4;
 const GROUP_FILES_WHEN_MANY: usize = 16;
 /// Most bytes of a group.
 const GROUP_BYTES: u64 = 16 * 1024 * 1024;
@@ -40,27 +41,38 @@ pub(super) struct Group {
 }
 
 /// How many files and folders wait in the groups of all sessions.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Grouped(Arc<AtomicUsize>);
+#[derive(Debug, Clone)]
+pub(super) struct Grouped {
+    count: Arc<AtomicUsize>,
+    /// From this many on there are many.
+    many: usize,
+}
 
 /// A file or folder counted in [`Grouped`], until this is dropped.
 #[derive(Debug)]
 struct Place(Grouped);
 
 impl Grouped {
+    /// None yet, in a process that may have so many descriptors.
+    pub(super) fn new(descriptors: usize) -> Self {
+        Self { count: Arc::default(), many: descriptors / SHARE_OF_DESCRIPTORS }
+    }
+
     fn place(&self) -> Place {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
         Place(self.clone())
     }
 
     fn most_of_a_group(&self) -> usize {
-        if self.0.load(Ordering::Relaxed) < ALL_GROUPS_FILES { GROUP_FILES } else { GROUP_FILES_WHEN_MANY }
+        let held = self.count.load(Ordering::Relaxed);
+        let room = self.many.saturating_sub(held);
+        room.clamp(GROUP_FILES_WHEN_MANY, GROUP_FILES)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -105,7 +117,7 @@ pub(super) fn begin(session: &mut Session<'_>, begin: Begin) -> Result<()> {
         return Err(Violation::Contradiction("BEGIN with an offset that was not offered").into());
     }
     record.began = Instant::now();
-    match upload.begin(begin.offset) {
+    match session.shared.store.begin_upload(&mut upload, begin.offset) {
         Ok(()) => take(session, upload, record),
         Err(error) => refuse_and_discard(session, record, error),
     }
@@ -133,8 +145,8 @@ fn settle_folders(session: &mut Session<'_>, folders: Vec<(NewFolder, TransferId
     let answers = session.shared.store.commit_folders(folders, &mut || wait_frame(connection));
     for (answer, transfer) in answers.into_iter().zip(transfers) {
         let reply = match answer {
-            Ok(Answer { path, outcome }) => {
-                Reply::Stored(Stored { transfer, path: RawBytes(path.as_bytes().to_vec()), outcome })
+            Ok(Answer { path, outcome, .. }) => {
+                Reply::Stored(Stored { transfer, path: RawBytes(path.as_bytes().to_vec()), outcome, number: None })
             }
             Err(error) => Reply::Error(error.to_fault()),
         };
@@ -163,7 +175,9 @@ fn offer(session: &mut Session<'_>, put: &Put) -> Result<()> {
     let connection = &mut session.connection;
     let store = &session.shared.store;
     let interrupt = connection.interrupt();
-    let found = store.plan(put).and_then(|plan| store.offer(plan, interrupt, &mut || wait_frame(connection)));
+    let publisher = Some(session.live.peer.ip().to_string());
+    let plan = store.plan(put).map(|plan| Plan { publisher, ..plan });
+    let found = plan.and_then(|plan| store.offer(plan, interrupt, &mut || wait_frame(connection)));
     let record = |path: String| session.record(Direction::Upload, path, put.size);
     match found {
         Ok(Offered::Upload(upload)) => {
@@ -188,7 +202,8 @@ fn take_at_once(session: &mut Session<'_>, put: &Put) -> Result<()> {
     }
     let store = &session.shared.store;
     let mut record = session.record(Direction::Upload, crate::escape::harmless(&put.path), put.size);
-    match store.plan(put).and_then(|plan| store.begin_small(plan)) {
+    let publisher = Some(session.live.peer.ip().to_string());
+    match store.plan(put).and_then(|plan| store.begin_small(Plan { publisher, ..plan })) {
         Ok(upload) => take(session, upload, record),
         Err(error) => {
             record.size = None;
@@ -288,6 +303,7 @@ fn conclude(session: &Session<'_>, mut record: Record, answer: Result<Answer>) -
                 transfer: record.id,
                 path: RawBytes(answer.path.as_bytes().to_vec()),
                 outcome: answer.outcome,
+                number: answer.number,
             })
         }
         Err(error) => {

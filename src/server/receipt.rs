@@ -43,6 +43,10 @@ impl Unconfirmed {
 
 /// Takes a receipt. One for an unknown transfer is ignored.
 pub(super) fn note(session: &mut Session<'_>, receipt: Receipt) -> Result<()> {
+    if let (Some(number), Some(subscriber)) = (receipt.number, receipt.subscriber) {
+        let name = session.live.peer.to_string();
+        session.shared.store.note_received(number, subscriber, &name, receipt.outcome);
+    }
     let records = &mut session.unconfirmed.records;
     // Receipts come in the order of the downloads, so this is the first one nearly always.
     let found = records.iter().position(|record| record.id == receipt.transfer);

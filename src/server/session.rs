@@ -8,11 +8,11 @@ use super::admission::{Admitted, Live, Running};
 use super::put::Group;
 use super::receipt::Unconfirmed;
 use super::record::{Record, Status};
-use super::{Shared, get, list, put, receipt};
+use super::{Shared, get, list, put, receipt, receivers, subscribe};
 use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
-use crate::store::Upload;
+use crate::store::{Follower, Upload};
 use crate::wire::{ErrorCode, Hello, Kind, PROTOCOL_VERSION, Reply, Request, Violation, Welcome};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub(super) struct Session<'a> {
     pub(super) group: Group,
     pub(super) unconfirmed: Unconfirmed,
     pub(super) offered: Option<(Upload, Record)>,
+    /// What it follows, also while it fetches what it was told of.
+    pub(super) follower: Option<Follower>,
     /// Whether the peer is known to speak this protocol: another one is closed without a word.
     is_native: bool,
 }
@@ -48,7 +50,8 @@ pub(super) fn run(socket: TcpStream, admitted: Admitted, shared: &Shared) {
         Ok(connection) => {
             live.set_interrupt(connection.interrupt());
             let (group, unconfirmed) = (Group::default(), Unconfirmed::default());
-            Session { connection, shared, live, group, unconfirmed, offered: None, is_native: false }.run();
+            let (offered, follower) = (None, None);
+            Session { connection, shared, live, group, unconfirmed, offered, follower, is_native: false }.run();
         }
         Err(error) => log::warn!(event = "connection", client:% = live.peer, cause:% = error; ""),
     }
@@ -68,7 +71,7 @@ impl Session<'_> {
         self.shared.console.left(peer);
         self.unconfirmed.close(self.shared);
         // Whoever waits for what this session held need not wait for its goodbye.
-        self.offered = None;
+        (self.offered, self.follower) = (None, None);
         if let Err(error) = result
             && self.is_native
             && !matches!(error, Error::Network { .. })
@@ -164,6 +167,8 @@ impl Session<'_> {
             Request::Begin(begin) => put::begin(self, begin),
             Request::Receipt(receipt) => receipt::note(self, receipt),
             Request::Ping => self.reply(&Reply::Pong),
+            Request::Subscribe(subscribe) => subscribe::answer(self, &subscribe),
+            Request::Receivers(request) => receivers::answer(self, request),
             Request::Hello(_) | Request::Finish(_) | Request::Abandon(_) => {
                 Err(Violation::Unexpected(request.kind()).into())
             }

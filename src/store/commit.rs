@@ -1,17 +1,18 @@
 //! How files that came in become durable and visible, many at a time.
 //!
 //! The order is what promises 1 and 2 rest on: the content of all is flushed; then each is renamed into place, never over
-//! another name unless that was asked for and allowed; then every directory whose entries changed is flushed; only then is
-//! anything acknowledged.
+//! another name unless that was asked for and allowed; then every directory whose entries changed is flushed; then the
+//! arrivals are in the journal; only then is anything acknowledged.
 
 use super::flush::{Flusher, with_flusher};
+use super::underway::FileIdentity;
 use super::unflushed::Folder;
-use super::{Finished, OnWait, Plan, Store};
+use super::{Finished, NewArrival, OnWait, Plan, Store};
 use crate::conflict::{Place, find_place};
 use crate::error::{Error, Result};
 use crate::root::{FileState, OpenFile};
 use crate::staged::{Committed, NotCommitted, Ready, Replace, Verified, set_modified};
-use crate::wire::{ErrorCode, RemoteFolder, RemotePath, StoredOutcome};
+use crate::wire::{Digest, ErrorCode, RemoteFolder, RemotePath, StoredOutcome};
 use rustix::fs::{fsync, syncfs};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -32,6 +33,31 @@ pub struct Answer {
     pub path: RemotePath,
     /// How it got there.
     pub outcome: StoredOutcome,
+    /// The number of its arrival, if it is one.
+    pub number: Option<u64>,
+}
+
+/// An upload of a group that has its name, or is refused.
+struct Placed<'a> {
+    plan: &'a Plan,
+    file: Option<(FileIdentity, Digest)>,
+    answer: Result<Answer>,
+}
+
+impl Placed<'_> {
+    /// What goes into the journal.
+    fn arrival(&self, store: &Store) -> Option<NewArrival> {
+        let (Ok(answer), Some((identity, digest))) = (&self.answer, &self.file) else { return None };
+        answer.is_arrival().then(|| NewArrival {
+            path: answer.path.clone(),
+            size: identity.size,
+            digest: *digest,
+            modified: identity.modified,
+            inode: identity.inode,
+            live: self.plan.upload.and_then(|upload| store.live_id(upload)),
+            publisher: self.plan.publisher.clone(),
+        })
+    }
 }
 
 /// A folder that is there, and not durable yet.
@@ -43,11 +69,15 @@ pub struct NewFolder {
 
 impl Answer {
     pub(super) fn identical(path: RemotePath) -> Self {
-        Self { path, outcome: StoredOutcome::Identical }
+        Self { path, outcome: StoredOutcome::Identical, number: None }
     }
 
     pub(super) fn skipped(path: RemotePath) -> Self {
-        Self { path, outcome: StoredOutcome::Skipped }
+        Self { path, outcome: StoredOutcome::Skipped, number: None }
+    }
+
+    fn is_arrival(&self) -> bool {
+        matches!(self.outcome, StoredOutcome::New | StoredOutcome::Renamed | StoredOutcome::Overwritten)
     }
 }
 
@@ -71,31 +101,94 @@ impl Store {
         group: Vec<Finished>,
         on_wait: &mut OnWait<'_>,
     ) -> Vec<Result<Answer>> {
-        let mut claims = Vec::new();
-        let split = |finished: Finished| {
+        // Claims are held until the answers are known: see `Finished::claim`.
+        let (mut claims, mut plans, mut files, mut senders) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for finished in group {
             claims.extend(finished.claim);
-            (finished.plan, finished.verified)
-        };
-        let (plans, files): (Vec<Plan>, Vec<Verified>) = group.into_iter().map(split).unzip();
+            plans.push(finished.plan);
+            senders.push(finished.live.map(|live| (live, finished.verified.digest())));
+            files.push(finished.verified);
+        }
         let mut folders = Folders::new();
-        let mut named = Vec::new();
         let ready = flusher.run(move || flush_now(files), on_wait).unwrap_or_default();
-        let answers: Vec<_> = plans
+        let placed: Vec<Placed<'_>> = plans
             .iter()
             .zip(ready)
-            .map(|(plan, ready)| {
-                let ready = ready?;
-                named.extend(self.unflushed.add(ready.file()));
-                self.place(plan, ready, &mut folders, on_wait)
-            })
+            .map(|(plan, ready)| self.place_in_group(plan, ready, &mut folders, on_wait))
             .collect();
-        match self.flush_folders(flusher, folders.into_values().collect(), on_wait) {
-            Ok(()) => {
-                self.unflushed.remove(&named);
-                answers
+        let flushed = self.flush_folders(flusher, folders.into_values().collect(), on_wait);
+        let answers = self.settle_group(placed, flushed, on_wait);
+        for (sender, answer) in senders.into_iter().zip(&answers) {
+            if let Some((sender, digest)) = sender {
+                Self::end_live(sender, digest, answer);
             }
-            Err(error) => answers.into_iter().map(|answer| answer.and(Err(again(&error)))).collect(),
         }
+        answers
+    }
+
+    fn place_in_group<'a>(
+        &self,
+        plan: &'a Plan,
+        ready: Result<Ready>,
+        folders: &mut Folders,
+        on_wait: &mut OnWait<'_>,
+    ) -> Placed<'a> {
+        let mut file = None;
+        let answer = ready.and_then(|ready| {
+            let identity = self.underway.add(ready.file())?;
+            self.unflushed.add(identity.inode);
+            file = Some((identity, ready.digest()));
+            self.place(plan, ready, folders, on_wait)
+        });
+        Placed { plan, file, answer }
+    }
+
+    /// The folders of a group are flushed, or could not be: puts what is durable into the journal, and answers.
+    fn settle_group(
+        &self,
+        placed: Vec<Placed<'_>>,
+        flushed: Result<()>,
+        on_wait: &mut OnWait<'_>,
+    ) -> Vec<Result<Answer>> {
+        let inodes: Vec<u64> = placed.iter().filter_map(|it| it.file.as_ref()).map(|(file, _)| file.inode).collect();
+        if flushed.is_ok() {
+            self.unflushed.remove(&inodes);
+        }
+        let settled = flushed.and_then(|()| self.announce(placed.iter().filter_map(|it| it.arrival(self)).collect()));
+        self.underway.remove(&inodes);
+        let mut numbers = match settled {
+            Ok(numbers) => numbers.into_iter(),
+            Err(error) => return placed.into_iter().map(|it| it.answer.and(Err(again(&error)))).collect(),
+        };
+        placed
+            .into_iter()
+            .map(|it| match it.answer? {
+                answer if answer.is_arrival() => Ok(Answer { number: numbers.next(), ..answer }),
+                answer if answer.outcome == StoredOutcome::Identical => {
+                    let digest = it.file.as_ref().map(|(_, digest)| *digest);
+                    self.settle_identical(answer, digest, it.plan, on_wait)
+                }
+                answer => Ok(answer),
+            })
+            .collect()
+    }
+
+    /// Makes sure that a file which was there already is durable, and has its arrival.
+    pub(super) fn settle_identical(
+        &self,
+        answer: Answer,
+        digest: Option<Digest>,
+        plan: &Plan,
+        on_wait: &mut OnWait<'_>,
+    ) -> Result<Answer> {
+        let folder = self.root.open_folder(&answer.path.parent())?;
+        if let Some(stat) = self.root.stat_in(folder.as_fd(), answer.path.name())? {
+            self.underway.wait_for(stat.st_ino, on_wait)?;
+        }
+        self.settle(self.unflushed.directories(&self.root, folder.as_fd(), &answer.path)?, on_wait)?;
+        let publisher = plan.publisher.as_deref();
+        let number = self.settle_arrival(folder.as_fd(), &answer.path, digest, publisher, on_wait)?;
+        Ok(Answer { number, ..answer })
     }
 
     /// Makes a folder and sets its modification time. It is durable after [`Store::commit_folders`].
@@ -120,7 +213,7 @@ impl Store {
         let split = |NewFolder { path, folder }: NewFolder| {
             let is_new = !folder.made.unflushed.is_empty();
             let outcome = if is_new { StoredOutcome::New } else { StoredOutcome::Identical };
-            (Answer { path, outcome }, folder)
+            (Answer { path, outcome, number: None }, folder)
         };
         let (answers, folders): (Vec<_>, Vec<_>) = group.into_iter().map(split).unzip();
         match with_flusher(|flusher| self.flush_folders(flusher, folders, on_wait)) {
@@ -148,7 +241,7 @@ impl Store {
                     if is_worth_remembering {
                         self.remember(&committed);
                     }
-                    return Ok(Answer { outcome: outcome(plan, &path, replace), path });
+                    return Ok(Answer { outcome: outcome(plan, &path, replace), path, number: None });
                 }
                 Err(NotCommitted::Failed(error)) => return Err(error),
                 Err(NotCommitted::Taken(back)) => ready = back,

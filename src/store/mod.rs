@@ -10,15 +10,27 @@
 mod commit;
 mod digests;
 mod flush;
+mod followers;
+mod journal;
 mod list;
+mod live;
+mod receivers;
 mod space;
+mod topics;
+mod underway;
 mod unflushed;
 mod uploads;
+mod watch;
 
 pub use commit::{Answer, NewFolder};
 pub use digests::{Digests, Pending};
+pub use followers::{Follower, Notice};
+pub use journal::{Arrival, Journal, Keep, NewArrival, Opened, Removal, Span};
 pub use list::{OnPage, list, totals};
+pub use live::{End, LiveReader, LiveUpload, Next};
+pub use topics::{LiveSource, Told};
 pub use uploads::{Finished, Plan, Upload};
+pub use watch::Watch;
 
 use crate::conflict::{Place, find_place};
 use crate::connection::Interrupt;
@@ -26,6 +38,9 @@ use crate::error::{Error, Result};
 use crate::root::{OpenFile, Root};
 use crate::staged::Staging;
 use crate::wire::{Digest, ErrorCode, List, Listed, OnConflict, Put, RemotePath};
+use followers::Followers;
+use live::LiveUploads;
+use receivers::Receivers;
 use rustix::fs::{FlockOperation, flock};
 use space::Space;
 use std::os::fd::AsFd;
@@ -33,6 +48,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use underway::Underway;
 use unflushed::Unflushed;
 use uploads::Claims;
 
@@ -54,6 +70,8 @@ pub struct Config {
     pub max_file_size: Option<u64>,
     /// Bytes that uploads leave free; by default 1 GiB or 1 % of the file system, whichever is less.
     pub min_free_space: Option<u64>,
+    /// How much of what arrived is kept in the journal.
+    pub keep: Keep,
 }
 
 /// A host directory, open.
@@ -62,10 +80,15 @@ pub struct Store {
     root: Root,
     staging: Option<Arc<Staging>>,
     digests: Digests,
+    journal: Option<(Journal, Opened)>,
     claims: Arc<Claims>,
     space: Space,
     config: Config,
     temporary: AtomicU64,
+    followers: Arc<Followers>,
+    live: Arc<LiveUploads>,
+    receivers: Receivers,
+    underway: Underway,
     unflushed: Arc<Unflushed>,
 }
 
@@ -102,9 +125,30 @@ impl Store {
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let digests = Digests::open(staging.as_ref().map(|staging| staging.state_folder()), threads)?;
+        let journal = match staging.as_ref().map(|staging| Journal::open(staging.state_folder(), config.keep)) {
+            Some(Err(error)) if !config.read_only => return Err(error),
+            result => result.and_then(Result::ok),
+        };
         let space = Space::new(config.min_free_space);
         let (claims, temporary, unflushed) = (Arc::default(), AtomicU64::new(0), Arc::default());
-        Ok(Self { root, staging, digests, claims, space, config, temporary, unflushed })
+        let followers = Arc::<Followers>::default();
+        let live = Arc::new(LiveUploads::new(Arc::clone(&followers)));
+        let receivers = Receivers::default();
+        Ok(Self {
+            root,
+            staging,
+            digests,
+            claims,
+            space,
+            config,
+            temporary,
+            unflushed,
+            followers,
+            live,
+            receivers,
+            underway: Underway::default(),
+            journal,
+        })
     }
 
     /// What the operator decided.
@@ -141,6 +185,18 @@ impl Store {
     #[must_use]
     pub fn digests(&self) -> &Digests {
         &self.digests
+    }
+
+    /// What arrived; `None` if the host directory is read-only and has no state folder that can be written.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref().map(|(journal, _)| journal)
+    }
+
+    /// What was found when the journal was opened.
+    #[must_use]
+    pub fn journal_opened(&self) -> Option<&Opened> {
+        self.journal.as_ref().map(|(_, opened)| opened)
     }
 
     /// The digest of an open file, remembered or computed now.
@@ -185,6 +241,7 @@ impl Store {
             upload: put.upload,
             digest: put.digest,
             limit,
+            publisher: None,
         })
     }
 
@@ -234,8 +291,7 @@ impl Store {
         Ok(match place {
             Place::Free(..) => None,
             Place::Identical(path) => {
-                self.settle(self.unflushed.directories(&self.root, folder.as_fd(), &path)?, on_wait)?;
-                Some(Answer::identical(path))
+                Some(self.settle_identical(Answer::identical(path), plan.digest, plan, on_wait)?)
             }
             Place::Skipped => Some(Answer::skipped(plan.path.clone())),
         })

@@ -13,9 +13,7 @@ use crate::root::{MadeFolder, Root};
 use crate::wire::{ErrorCode, RemoteFolder, RemotePath};
 use rustix::fs::{AtFlags, statat, syncfs};
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -70,11 +68,9 @@ impl Folder {
 }
 
 impl Unflushed {
-    /// A file is about to get its name. Returns what [`Unflushed::remove`] takes.
-    pub(super) fn add(&self, file: &File) -> Option<u64> {
-        let inode = file.metadata().ok()?.ino();
+    /// A file of this inode is about to get its name.
+    pub(super) fn add(&self, inode: u64) {
         lock(&self.inodes).insert(inode);
-        Some(inode)
     }
 
     /// The folders of these files are flushed.
@@ -188,6 +184,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     fn folder(path: &str) -> RemoteFolder {
         RemoteFolder::parse(path.as_bytes()).unwrap()
@@ -238,7 +235,8 @@ mod tests {
         assert_eq!(inodes(directories().iter().map(AsFd::as_fd)), [inode(&dir, "a"), inode(&dir, "")]);
         made.settled();
         assert!(directories().is_empty());
-        let noted = unflushed.add(&File::open(dir.path().join("a/b/f")).unwrap()).unwrap();
+        let noted = inode(&dir, "a/b/f");
+        unflushed.add(noted);
         assert_eq!(inodes(directories().iter().map(AsFd::as_fd)), [inode(&dir, "a/b")]);
         unflushed.remove(&[noted]);
         assert!(directories().is_empty());

@@ -4,6 +4,7 @@
 //! partial files of resumable uploads. Knows nothing of frames.
 
 use super::PATIENCE;
+use super::live::LiveSender;
 use crate::connection::Interrupt;
 use crate::error::{Error, Result};
 use crate::staged::{Staged, Staging, Verified};
@@ -36,6 +37,8 @@ pub struct Plan {
     pub digest: Option<Digest>,
     /// Most bytes that may come.
     pub limit: u64,
+    /// Who sends it, for those who follow its folder.
+    pub publisher: Option<String>,
 }
 
 /// A file that came in whole and verified.
@@ -48,6 +51,8 @@ pub struct Finished {
     /// Held until the file has its name: whoever came with the same identity before that would find the partial file, and
     /// change it under its new name.
     pub(super) claim: Option<Claim>,
+    /// What those who follow it see of it.
+    pub(super) live: Option<LiveSender>,
 }
 
 /// An upload that a connection is receiving.
@@ -58,6 +63,7 @@ pub struct Upload {
     staged: Staged,
     hasher: blake3::Hasher,
     claim: Option<Claim>,
+    live: Option<LiveSender>,
 }
 
 /// The uploads that connections hold.
@@ -151,7 +157,7 @@ impl Upload {
         if staged.length() == 0 {
             staged.discard();
         }
-        let mut upload = Self { plan, staged, hasher: blake3::Hasher::new(), claim };
+        let mut upload = Self { plan, staged, hasher: blake3::Hasher::new(), claim, live: None };
         upload.hash_prefix(on_wait)?;
         Ok(upload)
     }
@@ -202,6 +208,9 @@ impl Upload {
     /// Removes what was received: it is not worth resuming.
     pub fn discard(&mut self) {
         self.staged.discard();
+        if let Some(live) = &mut self.live {
+            live.abandon();
+        }
     }
 
     /// All bytes are there: checks them, and sets the modification time.
@@ -211,13 +220,30 @@ impl Upload {
     pub fn finish(mut self, received: Digest, announced: Digest) -> Result<Finished> {
         let length = self.staged.length();
         if self.plan.size.is_some_and(|size| size != length) {
-            self.staged.discard();
+            self.discard();
             return Err(Error::refused(ErrorCode::Mismatch, format!("{length} bytes came, not as many as announced")));
         }
         if let Some(modified) = self.plan.modified {
             self.staged.set_modified(modified)?;
         }
-        Ok(Finished { verified: self.staged.verify(received, announced)?, plan: self.plan, claim: self.claim })
+        let verified = self.staged.verify(received, announced).inspect_err(|_| {
+            if let Some(live) = &mut self.live {
+                live.abandon();
+            }
+        })?;
+        Ok(Finished { verified, plan: self.plan, claim: self.claim, live: self.live })
+    }
+
+    /// Whether it has an identity, so that others can follow it.
+    pub(super) fn id(&self) -> Option<UploadId> {
+        self.plan.upload.filter(|_| self.claim.is_some())
+    }
+
+    /// What those who follow this upload see of it, from now on.
+    pub(super) fn set_live(&mut self, begin: impl FnOnce(&Plan, u64, std::fs::File) -> LiveSender) -> Result<()> {
+        let file = self.staged.file().try_clone().map_err(|error| Error::local("open", "a partial upload", error))?;
+        self.live = Some(begin(&self.plan, self.staged.length(), file));
+        Ok(())
     }
 
     fn hash_prefix(&mut self, on_wait: &mut dyn FnMut() -> Result<()>) -> Result<()> {
@@ -241,10 +267,22 @@ impl Sink for Upload {
         if self.is_superseded() {
             return Err(Error::refused(ErrorCode::Superseded, "another connection took this upload over"));
         }
-        self.staged.write(bytes)
+        self.staged.write(bytes)?;
+        if let Some(live) = &self.live {
+            live.advance(self.staged.length());
+        }
+        Ok(())
     }
 
     fn take_back(&mut self, bytes: u64) -> Result<()> {
-        self.staged.take_back(bytes)
+        self.staged.take_back(bytes)?;
+        if let Some(live) = &self.live {
+            live.rewind(self.staged.length());
+        }
+        Ok(())
+    }
+
+    fn is_followed(&self) -> bool {
+        self.live.is_some()
     }
 }

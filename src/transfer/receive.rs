@@ -29,6 +29,11 @@ pub trait Sink {
     /// # Errors
     /// Those of the place.
     fn take_back(&mut self, bytes: u64) -> Result<()>;
+
+    /// Whether somebody may want the bytes as soon as they come, and not when a buffer is full of them.
+    fn is_followed(&self) -> bool {
+        false
+    }
 }
 
 impl Received {
@@ -110,6 +115,9 @@ struct Intake<'a> {
 impl Intake<'_> {
     fn take_frames(&mut self, connection: &mut Connection, limit: u64) -> Result<(Kind, Vec<u8>)> {
         loop {
+            if self.sink.is_followed() && !self.buffer.filled().is_empty() && !connection.has_input() {
+                self.hand_on()?;
+            }
             self.last_frame = match connection.next_frame(Await::Transfer)? {
                 None => return Err(Error::disconnected("receive")),
                 Some(Incoming::Control(kind, body)) => return Ok((kind, body.to_vec())),

@@ -69,6 +69,7 @@ error_codes! {
     18 Superseded "superseded" "Another connection took this upload over.";
     19 Unavailable "unavailable" "The server could not do it.";
     20 BadName "bad-name" "A name that other systems cannot hold.";
+    21 Expired "expired" "It was here, and was removed by a rule of the operator.";
 }
 
 impl ErrorCode {

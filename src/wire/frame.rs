@@ -35,6 +35,8 @@ pub enum Kind {
     Finish,
     Abandon,
     Ping,
+    Subscribe,
+    Receivers,
     Data,
     Welcome,
     Entries,
@@ -44,7 +46,16 @@ pub enum Kind {
     Offer,
     Stored,
     Pong,
+    Live,
+    Received,
     Error,
+    Subscribed,
+    Arriving,
+    Arrived,
+    Abandoned,
+    Gap,
+    Position,
+    Paused,
     Wait,
     /// A kind that this version does not know and may skip (0x40–0x7f, 0xc0–0xff).
     Ignorable(u8),
@@ -66,6 +77,8 @@ impl Kind {
             0x07 => Self::Finish,
             0x08 => Self::Abandon,
             0x09 => Self::Ping,
+            0x0a => Self::Subscribe,
+            0x0b => Self::Receivers,
             0x10 => Self::Data,
             0x81 => Self::Welcome,
             0x82 => Self::Entries,
@@ -75,7 +88,16 @@ impl Kind {
             0x86 => Self::Offer,
             0x87 => Self::Stored,
             0x88 => Self::Pong,
+            0x89 => Self::Live,
+            0x8a => Self::Received,
             0x8f => Self::Error,
+            0x90 => Self::Subscribed,
+            0x91 => Self::Arriving,
+            0x92 => Self::Arrived,
+            0x93 => Self::Abandoned,
+            0x94 => Self::Gap,
+            0x95 => Self::Position,
+            0x96 => Self::Paused,
             0xc0 => Self::Wait,
             0x40..=0x7f | 0xc1..=0xff => Self::Ignorable(byte),
             _ => return Err(Violation::UnknownKind(byte)),
@@ -95,6 +117,8 @@ impl Kind {
             Self::Finish => 0x07,
             Self::Abandon => 0x08,
             Self::Ping => 0x09,
+            Self::Subscribe => 0x0a,
+            Self::Receivers => 0x0b,
             Self::Data => 0x10,
             Self::Welcome => 0x81,
             Self::Entries => 0x82,
@@ -104,7 +128,16 @@ impl Kind {
             Self::Offer => 0x86,
             Self::Stored => 0x87,
             Self::Pong => 0x88,
+            Self::Live => 0x89,
+            Self::Received => 0x8a,
             Self::Error => 0x8f,
+            Self::Subscribed => 0x90,
+            Self::Arriving => 0x91,
+            Self::Arrived => 0x92,
+            Self::Abandoned => 0x93,
+            Self::Gap => 0x94,
+            Self::Position => 0x95,
+            Self::Paused => 0x96,
             Self::Wait => 0xc0,
             Self::Ignorable(byte) => byte,
         }
@@ -189,7 +222,7 @@ mod tests {
                 known += usize::from(!kind.is_ignorable());
             }
         }
-        assert_eq!(known, 19);
+        assert_eq!(known, 30);
     }
 
     #[test]

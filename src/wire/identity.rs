@@ -12,6 +12,18 @@ pub struct Digest(pub [u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UploadId(pub [u8; 16]);
 
+/// Names an upload to those who follow it, without giving them the right to continue it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LiveId(pub [u8; 16]);
+
+/// Identity of an arrivals journal: numbers of two journals have nothing to do with each other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JournalId(pub [u8; 16]);
+
+/// Identity of a subscriber, the same on all of its connections.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriberId(pub [u8; 16]);
+
 /// Bytes as the other side sent them, not yet parsed: names and paths.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct RawBytes(pub Vec<u8>);
@@ -84,6 +96,24 @@ impl fmt::Display for UploadId {
     }
 }
 
+impl fmt::Display for LiveId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Display for SubscriberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(f, &self.0)
@@ -105,7 +135,7 @@ macro_rules! debug_as_display {
         }
     )*};
 }
-debug_as_display!(Digest, UploadId, Version);
+debug_as_display!(Digest, UploadId, LiveId, JournalId, SubscriberId, Version);
 
 macro_rules! cbor_as_fixed_bytes {
     ($($name:ident: $length:literal),*) => {$(
@@ -122,7 +152,7 @@ macro_rules! cbor_as_fixed_bytes {
         }
     )*};
 }
-cbor_as_fixed_bytes!(Digest: 32, UploadId: 16);
+cbor_as_fixed_bytes!(Digest: 32, UploadId: 16, LiveId: 16, JournalId: 16, SubscriberId: 16);
 
 impl<C> Encode<C> for Version {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {

@@ -1,9 +1,12 @@
-//! Every message of the protocol and its fields (PROTOCOL.md, sections 5 to 10), as CBOR maps with integer keys.
+//! Every message of the protocol and its fields (PROTOCOL.md, sections 5 to 10 and 16), as CBOR maps with integer keys.
 //!
 //! Paths are raw bytes here: an invalid one is a refused request, not a broken frame, so the receiver parses it into a
 //! [`RemotePath`](super::RemotePath) when it handles the message.
 
-use super::{Digest, ErrorCode, FRAME_HEADER, FrameHeader, Kind, RawBytes, TransferId, UploadId, Version, Violation};
+use super::{
+    Digest, ErrorCode, FRAME_HEADER, FrameHeader, JournalId, Kind, LiveId, RawBytes, SubscriberId, TransferId,
+    UploadId, Version, Violation,
+};
 use minicbor::{Decode, Decoder, Encode, decode};
 
 /// HELLO: the client's first frame.
@@ -139,6 +142,9 @@ pub struct Get {
     /// Whether END shall carry the digest; absent means yes.
     #[n(4)]
     pub digest: Option<bool>,
+    /// Not the file of that name, but this upload to it, as its bytes come.
+    #[n(5)]
+    pub live: Option<LiveId>,
 }
 
 /// FILE: what follows in DATA frames.
@@ -172,6 +178,33 @@ pub struct End {
     /// Digest of the whole file, if it was asked for.
     #[n(0)]
     pub digest: Option<Digest>,
+    /// After LIVE: the name that the file has now, raw.
+    #[n(1)]
+    pub path: Option<RawBytes>,
+    /// After LIVE: the number of its arrival.
+    #[n(2)]
+    pub number: Option<u64>,
+}
+
+/// LIVE: what follows in DATA frames, as it comes in.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LiveHeader {
+    /// Id of this transfer.
+    #[n(0)]
+    pub transfer: TransferId,
+    /// Size of the whole file, in bytes, if its sender has said it.
+    #[n(1)]
+    pub size: Option<u64>,
+    /// Modification time, nanoseconds since the epoch, if its sender has said it.
+    #[n(2)]
+    pub modified: Option<i64>,
+    /// Version of the content that follows.
+    #[n(3)]
+    pub version: Version,
+    /// First byte that follows.
+    #[cbor(n(4), skip_if = "is_default")]
+    pub offset: u64,
 }
 
 /// What became of a download at the receiver.
@@ -202,6 +235,12 @@ pub struct Receipt {
     /// What became of it.
     #[n(1)]
     pub outcome: ReceiptOutcome,
+    /// The arrival that it was, for its publisher.
+    #[n(2)]
+    pub number: Option<u64>,
+    /// Who received it.
+    #[n(3)]
+    pub subscriber: Option<SubscriberId>,
 }
 
 /// What a PUT makes.
@@ -342,6 +381,174 @@ pub struct Stored {
     /// How it ended.
     #[n(2)]
     pub outcome: StoredOutcome,
+    /// The number of its arrival, if it is one.
+    #[n(3)]
+    pub number: Option<u64>,
+}
+
+/// SUBSCRIBE: asks to be told what arrives in some folders.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Subscribe {
+    /// The folders, raw; with everything below them. An empty one is the host directory.
+    #[n(0)]
+    pub folders: Vec<RawBytes>,
+    /// Begin after this arrival; absent: from now on.
+    #[n(1)]
+    pub after: Option<u64>,
+    /// The journal that `after` is a number of.
+    #[n(2)]
+    pub journal: Option<JournalId>,
+    /// Who follows, to be counted among the receivers.
+    #[n(3)]
+    pub subscriber: Option<SubscriberId>,
+}
+
+/// SUBSCRIBED: events follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Subscribed {
+    /// The journal of all numbers that follow.
+    #[n(0)]
+    pub journal: JournalId,
+    /// The oldest arrival that is still known; above `after` if none is.
+    #[n(1)]
+    pub oldest: u64,
+    /// The arrival after which the events begin.
+    #[n(2)]
+    pub after: u64,
+}
+
+/// ARRIVING: an upload is on its way in.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Arriving {
+    /// For GET.
+    #[n(0)]
+    pub live: LiveId,
+    /// The name that it will have, unless that is taken by then; raw.
+    #[n(1)]
+    pub path: RawBytes,
+    /// Bytes that it will have, if its sender has said so.
+    #[n(2)]
+    pub size: Option<u64>,
+}
+
+/// ARRIVED: an upload was committed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Arrived {
+    /// Its number.
+    #[n(0)]
+    pub number: u64,
+    /// The file's name, raw.
+    #[n(1)]
+    pub path: RawBytes,
+    /// Its size in bytes.
+    #[n(2)]
+    pub size: u64,
+    /// Its digest.
+    #[n(3)]
+    pub digest: Digest,
+    /// Its modification time, nanoseconds since the epoch.
+    #[n(4)]
+    pub modified: i64,
+    /// When it arrived, nanoseconds since the epoch.
+    #[n(5)]
+    pub time: i64,
+    /// As in ARRIVING, if there was one.
+    #[n(6)]
+    pub live: Option<LiveId>,
+    /// Who sent it, for people; hostile like any name.
+    #[n(7)]
+    pub publisher: Option<String>,
+}
+
+/// ABANDONED: an upload will not arrive.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Abandoned {
+    /// As in ARRIVING.
+    #[n(0)]
+    pub live: LiveId,
+    /// As in ARRIVING.
+    #[n(1)]
+    pub path: RawBytes,
+}
+
+/// GAP: arrivals that are not known any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Gap {
+    /// The last of them.
+    #[n(0)]
+    pub after: u64,
+    /// How many there were, in all folders; absent if that is not known.
+    #[n(1)]
+    pub missed: Option<u64>,
+}
+
+/// POSITION, and PAUSED: everything up to an arrival was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Position {
+    /// That arrival's number.
+    #[n(0)]
+    pub after: u64,
+}
+
+/// RECEIVERS: asks who received an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Receivers {
+    /// The arrival.
+    #[n(0)]
+    pub number: u64,
+    /// Wait at most this many seconds until nobody is fetching it any more.
+    #[cbor(n(1), skip_if = "is_default")]
+    pub wait: u64,
+}
+
+/// Where a receiver stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ReceiverState {
+    /// It has the file: verified, and in place.
+    #[n(0)]
+    Verified,
+    /// It is there, and has not said anything about the file yet.
+    #[n(1)]
+    Fetching,
+    /// It could not take the file.
+    #[n(2)]
+    Failed,
+    /// It went away before it had the file.
+    #[n(3)]
+    Gone,
+}
+
+/// One receiver of an arrival.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Receiver {
+    /// Its address, for people; hostile like any name.
+    #[n(0)]
+    pub name: String,
+    /// Where it stands.
+    #[n(1)]
+    pub state: ReceiverState,
+}
+
+/// RECEIVED: who received an arrival.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct Received {
+    /// The subscribers that were there when it arrived.
+    #[n(0)]
+    pub receivers: Vec<Receiver>,
+    /// How many more there were than fit into the frame.
+    #[cbor(n(1), skip_if = "is_default")]
+    pub more: u64,
 }
 
 /// ERROR: a refusal, or the end of the session.
@@ -374,6 +581,8 @@ pub enum Request {
     Finish(Finish),
     Abandon(Abandon),
     Ping,
+    Subscribe(Subscribe),
+    Receivers(Receivers),
 }
 
 /// What a server sends, apart from DATA.
@@ -388,8 +597,33 @@ pub enum Reply {
     Offer(Offer),
     Stored(Stored),
     Pong,
+    Live(LiveHeader),
+    Received(Received),
     Error(Fault),
+    Subscribed(Subscribed),
+    Arriving(Arriving),
+    Arrived(Arrived),
+    Abandoned(Abandoned),
+    Gap(Gap),
+    Position(Position),
+    Paused(Position),
     Wait,
+}
+
+impl Get {
+    /// Asks for a whole file with its digest.
+    #[must_use]
+    pub fn whole(path: &[u8]) -> Self {
+        Self { path: path.into(), offset: 0, length: None, version: None, digest: None, live: None }
+    }
+}
+
+impl Receipt {
+    /// The word about a download that has nothing to do with a topic.
+    #[must_use]
+    pub fn new(transfer: TransferId, outcome: ReceiptOutcome) -> Self {
+        Self { transfer, outcome, number: None, subscriber: None }
+    }
 }
 
 impl Request {
@@ -406,6 +640,8 @@ impl Request {
             Self::Finish(_) => Kind::Finish,
             Self::Abandon(_) => Kind::Abandon,
             Self::Ping => Kind::Ping,
+            Self::Subscribe(_) => Kind::Subscribe,
+            Self::Receivers(_) => Kind::Receivers,
         }
     }
 
@@ -424,6 +660,8 @@ impl Request {
             Kind::Finish => Self::Finish(from_cbor(kind, body)?),
             Kind::Abandon => Self::Abandon(from_cbor(kind, body)?),
             Kind::Ping => from_cbor::<Empty>(kind, body).map(|_| Self::Ping)?,
+            Kind::Subscribe => Self::Subscribe(from_cbor(kind, body)?),
+            Kind::Receivers => Self::Receivers(from_cbor(kind, body)?),
             _ => return Err(Violation::Unexpected(kind)),
         })
     }
@@ -440,6 +678,8 @@ impl Request {
             Self::Finish(finish) => append(buffer, self.kind(), finish),
             Self::Abandon(abandon) => append(buffer, self.kind(), abandon),
             Self::Ping => append(buffer, self.kind(), &Empty {}),
+            Self::Subscribe(subscribe) => append(buffer, self.kind(), subscribe),
+            Self::Receivers(receivers) => append(buffer, self.kind(), receivers),
         }
     }
 }
@@ -457,6 +697,15 @@ impl Reply {
             Self::Offer(_) => Kind::Offer,
             Self::Stored(_) => Kind::Stored,
             Self::Pong => Kind::Pong,
+            Self::Live(_) => Kind::Live,
+            Self::Received(_) => Kind::Received,
+            Self::Subscribed(_) => Kind::Subscribed,
+            Self::Arriving(_) => Kind::Arriving,
+            Self::Arrived(_) => Kind::Arrived,
+            Self::Abandoned(_) => Kind::Abandoned,
+            Self::Gap(_) => Kind::Gap,
+            Self::Position(_) => Kind::Position,
+            Self::Paused(_) => Kind::Paused,
             Self::Error(_) => Kind::Error,
             Self::Wait => Kind::Wait,
         }
@@ -476,6 +725,15 @@ impl Reply {
             Kind::Offer => Self::Offer(from_cbor(kind, body)?),
             Kind::Stored => Self::Stored(from_cbor(kind, body)?),
             Kind::Pong => from_cbor::<Empty>(kind, body).map(|_| Self::Pong)?,
+            Kind::Live => Self::Live(from_cbor(kind, body)?),
+            Kind::Received => Self::Received(from_cbor(kind, body)?),
+            Kind::Subscribed => Self::Subscribed(from_cbor(kind, body)?),
+            Kind::Arriving => Self::Arriving(from_cbor(kind, body)?),
+            Kind::Arrived => Self::Arrived(from_cbor(kind, body)?),
+            Kind::Abandoned => Self::Abandoned(from_cbor(kind, body)?),
+            Kind::Gap => Self::Gap(from_cbor(kind, body)?),
+            Kind::Position => Self::Position(from_cbor(kind, body)?),
+            Kind::Paused => Self::Paused(from_cbor(kind, body)?),
             Kind::Error => Self::Error(from_cbor(kind, body)?),
             Kind::Wait => from_cbor::<Empty>(kind, body).map(|_| Self::Wait)?,
             _ => return Err(Violation::Unexpected(kind)),
@@ -492,6 +750,14 @@ impl Reply {
             Self::End(end) => append(buffer, self.kind(), end),
             Self::Offer(offer) => append(buffer, self.kind(), offer),
             Self::Stored(stored) => append(buffer, self.kind(), stored),
+            Self::Live(live) => append(buffer, self.kind(), live),
+            Self::Received(received) => append(buffer, self.kind(), received),
+            Self::Subscribed(subscribed) => append(buffer, self.kind(), subscribed),
+            Self::Arriving(arriving) => append(buffer, self.kind(), arriving),
+            Self::Arrived(arrived) => append(buffer, self.kind(), arrived),
+            Self::Abandoned(abandoned) => append(buffer, self.kind(), abandoned),
+            Self::Gap(gap) => append(buffer, self.kind(), gap),
+            Self::Position(position) | Self::Paused(position) => append(buffer, self.kind(), position),
             Self::Pong | Self::Wait => append(buffer, self.kind(), &Empty {}),
             Self::Error(fault) => append(buffer, self.kind(), fault),
         }

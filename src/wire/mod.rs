@@ -15,10 +15,11 @@ mod violation;
 
 pub use error_code::ErrorCode;
 pub use frame::{FRAME_HEADER, FrameHeader, Kind, MAX_CONTROL, MAX_CONTROL_BEFORE_WELCOME, MAX_DATA, Phase};
-pub use identity::{Digest, RawBytes, TransferId, UploadId, Version};
+pub use identity::{Digest, JournalId, LiveId, RawBytes, SubscriberId, TransferId, UploadId, Version};
 pub use message::{
-    Abandon, Begin, End, Entries, Entry, EntryKind, Fault, FileHeader, Finish, Get, Hello, List, Listed, Offer,
-    OnConflict, Put, PutKind, Receipt, ReceiptOutcome, Reply, Request, Stored, StoredOutcome, Welcome,
+    Abandon, Abandoned, Arrived, Arriving, Begin, End, Entries, Entry, EntryKind, Fault, FileHeader, Finish, Gap, Get,
+    Hello, List, Listed, LiveHeader, Offer, OnConflict, Position, Put, PutKind, Receipt, ReceiptOutcome, Received,
+    Receiver, ReceiverState, Receivers, Reply, Request, Stored, StoredOutcome, Subscribe, Subscribed, Welcome,
 };
 pub use path::{NameError, PathError, RemoteFolder, RemotePath};
 pub use sniff::{Guess, PREAMBLE, sniff};

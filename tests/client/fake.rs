@@ -113,15 +113,21 @@ impl Peer {
     /// The next request; `None` once the client hung up. File bytes are passed over.
     pub fn request(&mut self) -> Option<Request> {
         loop {
-            let mut header = [0; FRAME_HEADER];
-            self.stream.read_exact(&mut header).ok()?;
-            let header = FrameHeader::decode(&header, Phase::Session).unwrap().unwrap();
-            let mut body = vec![0; header.length as usize];
-            self.stream.read_exact(&mut body).ok()?;
-            if header.kind != Kind::Data {
-                return Some(Request::decode(header.kind, &body).unwrap());
+            let (kind, body) = self.frame()?;
+            if kind != Kind::Data {
+                return Some(Request::decode(kind, &body).unwrap());
             }
         }
+    }
+
+    /// The next frame; `None` once the client hung up.
+    pub fn frame(&mut self) -> Option<(Kind, Vec<u8>)> {
+        let mut header = [0; FRAME_HEADER];
+        self.stream.read_exact(&mut header).ok()?;
+        let header = FrameHeader::decode(&header, Phase::Session).unwrap().unwrap();
+        let mut body = vec![0; header.length as usize];
+        self.stream.read_exact(&mut body).ok()?;
+        Some((header.kind, body))
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -158,7 +164,12 @@ impl Peer {
 
     pub fn end(&mut self, bytes: &[u8]) {
         let digest = Some(Digest(*blake3::hash(bytes).as_bytes()));
-        self.reply(&Reply::End(End { digest }));
+        self.reply(&Reply::End(End { digest, ..End::default() }));
+    }
+
+    /// Hangs up.
+    pub fn hang_up(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 
     /// Waits until the client hangs up, whatever it still says.

@@ -130,6 +130,7 @@ fn a_name_that_got_a_hostile_number_is_escaped() {
             transfer: TransferId(1),
             path: format!("x{ESCAPE}").as_bytes().into(),
             outcome: StoredOutcome::Renamed,
+            number: None,
         })),
         _ => {}
     });
@@ -235,7 +236,7 @@ fn an_end_without_digest_or_before_its_time_is_a_broken_protocol() {
     spoiled(7, "", |peer| {
         peer.reply(&Reply::File(header(7)));
         peer.data(b"content");
-        peer.reply(&Reply::End(End { digest: None }));
+        peer.reply(&Reply::End(End::default()));
     });
 }
 
@@ -265,6 +266,7 @@ fn an_answer_to_something_else_is_a_broken_protocol() {
             transfer: TransferId(1),
             path: b"f"[..].into(),
             outcome: StoredOutcome::New,
+            number: None,
         }));
     });
     spoiled(7, "unexpected Data", |peer| peer.data(b"content"));
@@ -422,6 +424,7 @@ fn an_offer_that_lies_begins_at_nothing() {
                 transfer: TransferId(1),
                 path: b"f"[..].into(),
                 outcome: StoredOutcome::New,
+                number: None,
             })),
             other => panic!("{other:?}"),
         });
@@ -435,7 +438,7 @@ fn an_offer_that_lies_begins_at_nothing() {
 #[test]
 fn answers_that_an_upload_cannot_have_are_a_broken_protocol() {
     for size in [10, 3_000_000] {
-        for reply in [Reply::Pong, Reply::End(End { digest: None }), Reply::Listed(Listed::default())] {
+        for reply in [Reply::Pong, Reply::End(End::default()), Reply::Listed(Listed::default())] {
             let fake = Fake::start(move |peer, request| match request {
                 Request::List(_) => peer.reply(&Reply::Error(Fault { code: ErrorCode::NotFound, message: None })),
                 Request::Put(_) => peer.reply(&reply),

@@ -399,7 +399,7 @@ fn answer(peer: &mut Peer, get: &Get, content: &[u8], lie: Lie) {
         Lie::Digest => Digest([7; 32]),
         _ => Digest(*blake3::hash(content).as_bytes()),
     });
-    peer.reply(&Reply::End(End { digest: digest.filter(|_| lie != Lie::NoDigest) }));
+    peer.reply(&Reply::End(End { digest: digest.filter(|_| lie != Lie::NoDigest), ..End::default() }));
 }
 
 fn fake(content: Vec<u8>, lie: Lie) -> Fake {
@@ -456,7 +456,7 @@ fn a_file_that_has_another_size_every_time_is_given_up() {
         Request::Get(_) => {
             let size = (4 + asked.fetch_add(1, Ordering::AcqRel)) * SEGMENT;
             peer.reply(&Reply::File(FileHeader { length: 0, ..header(size as u64) }));
-            peer.reply(&Reply::End(End { digest: None }));
+            peer.reply(&Reply::End(End::default()));
         }
         _ => {}
     });
@@ -473,7 +473,7 @@ fn a_size_that_no_disk_has_is_an_error_of_this_machine_in_segments_too() {
         }
         Request::Get(_) => {
             peer.reply(&Reply::File(FileHeader { length: 0, ..header(1 << 60) }));
-            peer.reply(&Reply::End(End { digest: None }));
+            peer.reply(&Reply::End(End::default()));
         }
         _ => {}
     });

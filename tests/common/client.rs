@@ -273,7 +273,7 @@ impl RawClient {
         loop {
             match self.receive()? {
                 Frame::Data(more) => bytes.extend_from_slice(&more),
-                Frame::Reply(Reply::End(End { digest })) => {
+                Frame::Reply(Reply::End(End { digest, .. })) => {
                     assert_eq!(bytes.len() as u64, header.length);
                     return Ok(Ok(Got { header, bytes, digest }));
                 }
@@ -284,7 +284,7 @@ impl RawClient {
     }
 
     pub fn receipt(&mut self, transfer: TransferId) -> io::Result<()> {
-        self.send(Request::Receipt(Receipt { transfer, outcome: ReceiptOutcome::Verified }))
+        self.send(Request::Receipt(Receipt::new(transfer, ReceiptOutcome::Verified)))
     }
 
     /// Uploads a file at once.
@@ -351,7 +351,7 @@ impl RawClient {
 
 /// A GET of a whole file.
 pub fn whole(path: impl AsRef<[u8]>) -> Get {
-    Get { path: RawBytes(path.as_ref().to_vec()), offset: 0, length: None, version: None, digest: None }
+    Get::whole(path.as_ref())
 }
 
 /// A DATA frame, of any length.

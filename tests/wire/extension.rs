@@ -145,7 +145,7 @@ fn a_newer_hello_is_read_by_this_code_and_an_older_one_by_newer_code() {
 fn an_older_get_is_read_by_this_code_and_this_one_by_older_code() {
     let earlier = EarlierGet { path: b"f".to_vec(), length: Some(3) };
     let bytes = minicbor::to_vec(&earlier).expect("encoding cannot fail");
-    let get = Get { path: RawBytes::from(&b"f"[..]), offset: 0, length: Some(3), version: None, digest: None };
+    let get = Get { length: Some(3), ..Get::whole(b"f") };
     assert_eq!(Request::decode(Kind::Get, &bytes), Ok(Request::Get(get.clone())));
 
     let bytes = Message::Request(Request::Get(Get { offset: 7, digest: Some(false), ..get })).body();

@@ -14,9 +14,8 @@ use crate::error::{Error, Result};
 use crate::escape::is_harmless;
 use crate::root::Root;
 use crate::transfer::Sink;
-use crate::wire::{
-    EntryKind, ErrorCode, Get, OnConflict, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, Violation,
-};
+use crate::wire::{EntryKind, ErrorCode, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, Violation};
+use serde_json::Map;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Write, stdout};
@@ -213,8 +212,7 @@ fn one_file<'a>(selection: &'a Selection, report: &Report) -> Option<&'a RemoteP
 
 /// Streams one file to standard output. What was printed cannot be taken back: the exit code tells whether it is right.
 fn to_standard_output(mut session: Session, path: &RemotePath, report: &Report) -> Result<()> {
-    let path_bytes = RawBytes(path.as_bytes().to_vec());
-    session.request(&Request::Get(Get { path: path_bytes, offset: 0, length: None, version: None, digest: None }))?;
+    session.request(&Request::Get(Get::whole(path.as_bytes())))?;
     session.flush()?;
     let header = session.file_header()?;
     if header.offset != 0 || header.length != header.size {
@@ -225,7 +223,7 @@ fn to_standard_output(mut session: Session, path: &RemotePath, report: &Report) 
     let (received, announced) = session.file_body(&header, &mut printed, blake3::Hasher::new(), &moved)?;
     let verified = announced == Some(received.digest());
     let outcome = if verified { ReceiptOutcome::Verified } else { ReceiptOutcome::Mismatch };
-    session.request(&Request::Receipt(Receipt { transfer: header.transfer, outcome }))?;
+    session.request(&Request::Receipt(Receipt::new(header.transfer, outcome)))?;
     session.close();
     if !verified {
         return Err(Error::refused(
@@ -237,7 +235,8 @@ fn to_standard_output(mut session: Session, path: &RemotePath, report: &Report) 
     let (path, size, transfer) = (path.as_bytes().to_vec(), header.size, Some(header.transfer));
     // Standard output is the file's: nothing else may be printed on it.
     if !report.is_json() {
-        report.file(&FileReport { path, size, moved: moved.moved(), resumed: 0, transfer, status });
+        let (moved, resumed, details) = (moved.moved(), 0, Map::new());
+        report.file(FileReport { path, size, moved, resumed, transfer, number: None, status, details });
     }
     Ok(())
 }

@@ -3,7 +3,9 @@
 pub(super) mod get;
 mod list;
 mod ping;
+pub(super) mod publish;
 pub(super) mod put;
+pub(super) mod subscribe;
 
 use super::arguments::{Arguments, Command, Settings};
 use super::cancel::{Cancel, INTERRUPTED};
@@ -49,7 +51,18 @@ pub fn run(arguments: Arguments) -> ExitCode {
             ("list", list::run(&context, &paths, format, scope))
         }
         Some(Command::Get { paths, output }) => ("get", get::run(&context, &paths, output.as_deref())),
-        Some(Command::Put { paths, to, name }) => ("put", put::run(&context, &paths, &to, name.as_deref())),
+        Some(Command::Put { paths, to, name }) => {
+            let words = put::Words { command: "put", paths: &paths, to: &to, name: name.as_deref() };
+            ("put", put::run(&context, words))
+        }
+        Some(Command::Publish { topic, paths, name, wait }) => {
+            let words = put::Words { command: "publish", paths: &paths, to: &topic, name: name.as_deref() };
+            ("publish", publish::run(&context, words, wait))
+        }
+        Some(Command::Subscribe { topics, from, count, exec, once_complete }) => {
+            let wanted = subscribe::Wanted { topics: &topics, from, count, exec, once_complete };
+            ("subscribe", subscribe::run(&context, wanted))
+        }
         Some(Command::Ping { count }) => ("ping", ping::run(&context, count)),
         Some(Command::Completions { shell }) => ("completions", Ok(completions(shell))),
         Some(Command::Man) => ("man", man()),
@@ -116,8 +129,13 @@ impl Context {
     }
 
     pub(super) fn report(&self) -> Report {
+        Report::new(self.style())
+    }
+
+    /// How much is said, and in which form.
+    pub(super) fn style(&self) -> Style {
         let Settings { json, quiet, verbose, .. } = self.settings;
-        Report::new(Style { json, quiet, verbose })
+        Style { json, quiet, verbose }
     }
 
     pub(super) fn progress(&self) -> Progress {

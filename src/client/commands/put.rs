@@ -1,11 +1,11 @@
 //! `client put`.
 
 use super::Context;
-use crate::client::exchange::stream;
 use crate::client::exit;
 use crate::client::report::{FileReport, Report, Status, say};
 use crate::client::select::check_count;
 use crate::client::session::Session;
+use crate::client::stream::{Source, Spool, stream};
 use crate::client::terminal::progress::Outcome;
 use crate::client::terminal::quantity::{counted, size};
 use crate::client::upload::{FolderJob, Job, There, make_folders, outcome, status, upload};
@@ -13,10 +13,12 @@ use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::root::nanoseconds;
 use crate::wire::{Entry, EntryKind, ErrorCode, List, PathError, RawBytes, RemoteFolder, RemotePath};
+use serde_json::Map;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io::stdin;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -30,15 +32,43 @@ struct Plan {
     left_out: u64,
 }
 
+/// What the command line asks for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::client) struct Words<'a> {
+    /// The command, for what is said.
+    pub(in crate::client) command: &'static str,
+    /// Files and folders, or standard input.
+    pub(in crate::client) paths: &'a [PathBuf],
+    /// The folder on the server.
+    pub(in crate::client) to: &'a OsStr,
+    /// The name there of the one file or folder.
+    pub(in crate::client) name: Option<&'a OsStr>,
+}
+
 /// Uploads files and folders into a folder of the server.
-pub(in crate::client) fn run(context: &Context, paths: &[PathBuf], to: &OsStr, name: Option<&OsStr>) -> Result<u8> {
+pub(in crate::client) fn run(context: &Context, words: Words<'_>) -> Result<u8> {
+    let report = context.report();
+    match send_words(context, words, &report)? {
+        Some(code) => Ok(code),
+        None => Ok(conclude(context, words, &report)),
+    }
+}
+
+/// Sends what the words stand for. A code, if that is the end of it; otherwise the report tells what became of each file.
+pub(super) fn send_words(context: &Context, words: Words<'_>, report: &Report) -> Result<Option<u8>> {
+    let Words { command, paths, to, name } = words;
+    let usage = |message: &str| {
+        say(&format!("{command}: {message}"));
+        Some(exit::USAGE)
+    };
+    let flag = if command == "put" { "--to" } else { "topic" };
     let bad = |flag: &str, word: &OsStr, error: PathError| {
         let what = "it is a path on the server, below its host directory";
         Ok(usage(&format!("{flag} {}: {error} ({what})", harmless(word.as_bytes()))))
     };
     let folder = match RemoteFolder::parse(crate::client::select::trim(to.as_bytes())) {
         Ok(folder) => folder,
-        Err(error) => return bad("--to", to, error),
+        Err(error) => return bad(flag, to, error),
     };
     if let Some((name, Err(error))) = name.map(|name| (name, folder.join(name.as_bytes()))) {
         return bad("--name", name, error);
@@ -55,42 +85,41 @@ pub(in crate::client) fn run(context: &Context, paths: &[PathBuf], to: &OsStr, n
     if session.welcome().read_only {
         return Err(Error::refused(ErrorCode::ReadOnly, format!("{} takes no uploads", session.name())));
     }
-    let report = context.report();
     if let (true, Some(name)) = (is_input(&paths[0]), name) {
-        send_input(context, &mut session, &to.join(name.as_bytes())?, &report)?;
-        session.close();
-        report.summary(&context.terminal, "(standard input cannot be read again)", None);
-        return Ok(report.exit_code());
+        send_input(context, session, &to.join(name.as_bytes())?, report);
+        return Ok(None);
     }
     let mut plan = Plan::default();
     for path in paths {
-        let target = target(path, &to, name).and_then(|target| add(&mut plan, path, &target, &report).map(|()| target));
+        let target = target(path, &to, name).and_then(|target| add(&mut plan, path, &target, report).map(|()| target));
         match target {
             Ok(target) => context.persist(&mut session, |session| compare(&mut plan, session, &target))?,
             Err(error) => report.problem(&harmless(path.as_os_str().as_bytes()), &error),
         }
     }
-    if plan.files.is_empty() && plan.folders.is_empty() && report.came_to_nothing("put") {
-        return Ok(report.exit_code());
+    if plan.files.is_empty() && plan.folders.is_empty() && report.came_to_nothing(command) {
+        return Ok(Some(report.exit_code()));
     }
     if let Some(limit) = session.welcome().max_file_size {
-        leave_out_too_large(&mut plan, limit, &report);
+        leave_out_too_large(&mut plan, limit, report);
     }
     report.left_out(plan.left_out);
     if context.settings.dry_run {
-        dry_run(&plan, &report);
+        dry_run(&plan, report);
     } else {
-        send(context, plan, session, &report);
+        send(context, plan, session, report);
     }
-    if (!context.settings.dry_run || report.exit_code() != exit::OK) && !report.came_to_nothing("put") {
-        report.summary(&context.terminal, &super::get::again(), None);
-    }
-    Ok(report.exit_code())
+    Ok(None)
 }
 
-fn usage(message: &str) -> u8 {
-    say(&format!("put: {message}"));
-    exit::USAGE
+/// Sums up what was sent; the exit code.
+pub(super) fn conclude(context: &Context, words: Words<'_>, report: &Report) -> u8 {
+    if words.paths.iter().any(|path| path.as_os_str() == "-") {
+        report.summary(&context.terminal, "(standard input cannot be read again)", None);
+    } else if (!context.settings.dry_run || report.exit_code() != exit::OK) && !report.came_to_nothing(words.command) {
+        report.summary(&context.terminal, &super::get::again(), None);
+    }
+    report.exit_code()
 }
 
 fn send(context: &Context, plan: Plan, session: Session, report: &Report) {
@@ -112,15 +141,22 @@ fn send(context: &Context, plan: Plan, session: Session, report: &Report) {
     }
 }
 
-fn send_input(context: &Context, session: &mut Session, path: &RemotePath, report: &Report) -> Result<()> {
+/// Sends standard input as it comes.
+fn send_input(context: &Context, session: Session, path: &RemotePath, report: &Report) {
     let progress = context.progress();
     let shown = progress.start(path.as_bytes(), None, 0);
-    let result = stream(session, &mut stdin().lock(), path, &context.options(), &shown);
-    let (status, transfer) = match result {
+    let input = stdin();
+    let source = Source { input: input.as_fd(), spool: Spool::open(&context.settings.dir) };
+    let result = stream(session, source, path, &context.options(), &progress, &shown);
+    let (status, stored) = match result {
         Ok(stored) => {
             let status = status(&stored, path);
             shown.finish(outcome(&status));
-            (status, Some(stored.transfer))
+            (status, Some(stored))
+        }
+        Err(_) if context.cancel.is_cancelled() => {
+            shown.finish(Outcome::Failed("stopped".into()));
+            (Status::Interrupted { partial: 0 }, None)
         }
         Err(error) => {
             shown.finish(Outcome::Failed(error.to_string()));
@@ -128,9 +164,9 @@ fn send_input(context: &Context, session: &mut Session, path: &RemotePath, repor
         }
     };
     progress.finish();
-    let (path, moved) = (path.as_bytes().to_vec(), shown.moved());
-    report.file(&FileReport { path, size: moved, moved, resumed: 0, transfer, status });
-    Ok(())
+    let (path, moved, details) = (path.as_bytes().to_vec(), shown.moved(), Map::new());
+    let (transfer, number) = (stored.as_ref().map(|it| it.transfer), stored.and_then(|it| it.number));
+    report.file(FileReport { path, size: moved, moved, resumed: 0, transfer, number, status, details });
 }
 
 /// The remote path of a file or folder given on the command line.
@@ -215,7 +251,8 @@ fn leave_out_too_large(plan: &mut Plan, limit: u64, report: &Report) {
             let why = format!("{} is more than the server takes: at most {}", size(job.size), size(limit));
             let status = Status::Failed { error: Error::refused(ErrorCode::TooLarge, why), partial: 0 };
             let (path, size) = (job.path.as_bytes().to_vec(), job.size);
-            report.file(&FileReport { path, size, moved: 0, resumed: 0, transfer: None, status });
+            let (transfer, number, details) = (None, None, Map::new());
+            report.file(FileReport { path, size, moved: 0, resumed: 0, transfer, number, status, details });
         }
         !is_too_large
     });

@@ -33,8 +33,8 @@ use crate::error::{Error, Result};
 use crate::staged::Staged;
 use crate::transfer::{Node, Segments, read_exactly};
 use crate::wire::{
-    ErrorCode, FileHeader, Get, OnConflict, RawBytes, Receipt, ReceiptOutcome, RemotePath, Request, TransferId,
-    Version, Violation,
+    ErrorCode, FileHeader, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, TransferId, Version,
+    Violation,
 };
 pub(super) use crew::Crew;
 use file::{Segmented, record};
@@ -210,7 +210,7 @@ fn about(line: &mut Line<'_, Job>, path: &RemotePath, version: Option<&Version>)
 }
 
 fn get(path: &RemotePath, offset: u64, length: u64) -> Get {
-    Get { path: RawBytes(path.as_bytes().to_vec()), offset, length: Some(length), version: None, digest: None }
+    Get { offset, length: Some(length), ..Get::whole(path.as_bytes()) }
 }
 
 fn changed() -> Error {
@@ -219,7 +219,7 @@ fn changed() -> Error {
 
 fn send_receipts(line: &mut Line<'_, Job>, transfers: &[TransferId], outcome: ReceiptOutcome) {
     let Some(session) = line.open_session() else { return };
-    let mut receipts = transfers.iter().map(|transfer| Request::Receipt(Receipt { transfer: *transfer, outcome }));
+    let mut receipts = transfers.iter().map(|transfer| Request::Receipt(Receipt::new(*transfer, outcome)));
     // A receipt that cannot be sent is one that the server does without; the next request finds the line broken.
     let _ = receipts.try_for_each(|receipt| session.request(&receipt)).and_then(|()| session.flush());
 }

@@ -185,7 +185,9 @@ impl Board {
         }
         self.failed += u64::from(matches!(outcome, Outcome::Failed(_)));
         self.moved_by_ended = self.moved_by_ended.saturating_add(transfer.moved());
-        self.to_show.push(Ended { transfer, outcome, took });
+        if outcome != Outcome::Told {
+            self.to_show.push(Ended { transfer, outcome, took });
+        }
     }
 
     fn finished_line(&self, ended: &Ended, columns: usize) -> String {

@@ -69,6 +69,7 @@ pub(super) fn finished(
             (charset.tick(), format!("{:>10}  {:>12}", quantity::size(moved), quantity::rate(rate)))
         }
         Outcome::Kept => (charset.same(), "already there".to_owned()),
+        Outcome::Told => (charset.tick(), String::new()),
         Outcome::Skipped(why) => ("-", format!("skipped: {}", shown(why))),
         Outcome::Again(why) => ("-", format!("again: {}", shown(why))),
         Outcome::Failed(why) => (charset.cross(), shown(why)),

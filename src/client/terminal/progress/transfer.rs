@@ -20,6 +20,8 @@ pub enum Outcome {
     Kept,
     /// It was left out, and why.
     Skipped(String),
+    /// It ended, and whoever moved it tells of it: it gets no line.
+    Told,
     /// It comes to nothing, for this reason, and another transfer takes its place: it is not counted.
     Again(String),
     /// It failed, and why; what has been moved may be of use to a later attempt.

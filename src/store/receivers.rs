@@ -1,0 +1,94 @@
+//! Who received which arrival, by the receivers' own word (PROTOCOL.md, section 16).
+//!
+//! Owns a bounded memory of the late arrivals: who followed the folder when each came, and what became of it there.
+
+use crate::wire::{ReceiptOutcome, SubscriberId};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Receivers of all arrivals that are remembered; beyond them the oldest arrival's are forgotten.
+const MOST: usize = 100_000;
+
+/// The receivers of the late arrivals.
+#[derive(Debug, Default)]
+pub(super) struct Receivers {
+    known: Mutex<Known>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    of_arrivals: BTreeMap<u64, HashMap<SubscriberId, Received>>,
+    count: usize,
+}
+
+/// A receiver of an arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Who.
+    pub subscriber: SubscriberId,
+    /// Its address.
+    pub name: String,
+    /// Its word; `None` if it has said nothing yet.
+    pub outcome: Option<ReceiptOutcome>,
+}
+
+impl Receivers {
+    /// An arrival came while these were there.
+    pub(super) fn expect(&self, number: u64, present: Vec<(SubscriberId, String)>) {
+        let mut known = self.lock();
+        // One that was quick has had its say before this.
+        for (subscriber, name) in present {
+            known.receiver(number, subscriber, &name);
+        }
+        known.of_arrivals.entry(number).or_default();
+        known.forget_oldest();
+    }
+
+    /// The word of a receiver, from `name`.
+    pub(super) fn note(&self, number: u64, subscriber: SubscriberId, name: &str, outcome: ReceiptOutcome) {
+        let mut known = self.lock();
+        known.receiver(number, subscriber, name).outcome = Some(outcome);
+        known.forget_oldest();
+        drop(known);
+        self.changed.notify_all();
+    }
+
+    /// Whether a subscriber was there when an arrival came.
+    pub(super) fn is_expected(&self, number: u64, subscriber: SubscriberId) -> bool {
+        self.lock().of_arrivals.get(&number).is_some_and(|them| them.contains_key(&subscriber))
+    }
+
+    /// The receivers of an arrival; `None` if they are not known (any more).
+    pub(super) fn of(&self, number: u64) -> Option<Vec<Received>> {
+        Some(self.lock().of_arrivals.get(&number)?.values().cloned().collect())
+    }
+
+    /// Waits until somebody has said something, or for `patience`.
+    pub(super) fn wait(&self, patience: Duration) {
+        drop(self.changed.wait_timeout(self.lock(), patience));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn receiver(&mut self, number: u64, subscriber: SubscriberId, name: &str) -> &mut Received {
+        let receivers = self.of_arrivals.entry(number).or_default();
+        receivers.entry(subscriber).or_insert_with(|| {
+            self.count = self.count.saturating_add(1);
+            Received { subscriber, name: name.to_owned(), outcome: None }
+        })
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.count > MOST
+            && let Some((_, forgotten)) = self.of_arrivals.pop_first()
+        {
+            self.count = self.count.saturating_sub(forgotten.len());
+        }
+    }
+}
