@@ -46,6 +46,8 @@ pub struct FileState {
     pub modified: i64,
     /// Change time of the inode, nanoseconds since the epoch.
     pub changed: i64,
+    /// Names that it has.
+    pub links: u64,
     /// The version on the wire: made of inode, size, modification and change time. The device is left out, because its
     /// number may differ after a restart.
     pub version: Version,
@@ -190,7 +192,15 @@ impl FileState {
         }
         let mut version = [0; 16];
         hasher.finalize_xof().fill(&mut version);
-        Self { size, modified, changed, version: version.into() }
+        Self { size, modified, changed, links: stat.st_nlink, version: version.into() }
+    }
+
+    /// Whether a file that was `before` when it was opened has the same content now. A name that was removed since has
+    /// changed the change time, and not the bytes: those are the same if size and modification time are.
+    #[must_use]
+    pub fn is_still(&self, before: &Self) -> bool {
+        let lost_a_name = self.links < before.links;
+        self == before || (lost_a_name && (self.size, self.modified) == (before.size, before.modified))
     }
 
     /// The state of an open file now.

@@ -40,7 +40,8 @@ fn good() -> &'static (PathBuf, Vec<(String, Vec<u8>)>) {
         fs::create_dir_all(&scratch).expect("a scratch folder");
         let journal = open(&scratch);
         (1..=ARRIVALS).for_each(|number| drop(journal.append(vec![arrival(number)]).expect("it is appended")));
-        (1..=3).for_each(|number| journal.note_removed(&arrival(number).path, Removal::OverQuota).expect("it is noted"));
+        let over = Removal::OverQuota { folder: 1, quota: 2 };
+        (1..=3).for_each(|number| journal.note_removed(&arrival(number).path, over).expect("it is noted"));
         let mut files: Vec<_> = fs::read_dir(scratch.join("journal"))
             .expect("it is there")
             .map(|entry| entry.expect("an entry").path())

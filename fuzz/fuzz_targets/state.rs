@@ -59,6 +59,7 @@ fn leftovers(dir: &Path, bytes: &[u8]) {
         max_file_size: None,
         min_free_space: Some(0),
         keep: Keep::default(),
+        rules: Vec::new(),
     };
     let store = Store::open(config).expect("a store opens over any leftovers");
     store.sweep(Sweep::Start, Duration::ZERO).expect("they can be swept");

@@ -3,17 +3,21 @@
 
 use bytesize::ByteSize;
 use clap::Parser;
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
 use hostdir::server::{self, Confinement, Console, Drained, Level, Stop};
-use hostdir::store::{self, Keep, Store, Sweep};
+use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
+use hostdir::wire::{ErrorCode, RemoteFolder};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::io::{Write, stderr};
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -81,6 +85,14 @@ struct Arguments {
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = parse_duration, env = "HOSTDIR_SERVER_KEEP_ARRIVALS_FOR")]
     keep_arrivals_for: Duration,
 
+    /// Remove files below FOLDER this long after they arrived, such as chat=24h; several: repeat it, or with commas
+    #[arg(long, value_name = "FOLDER=AGE", value_delimiter = ',', value_parser = OsStringValueParser::new().try_map(parse_expire), env = "HOSTDIR_SERVER_EXPIRE")]
+    expire: Vec<Rule>,
+
+    /// Remove the files below FOLDER that arrived longest ago while all of them have more than this, such as chat=10GiB
+    #[arg(long, value_name = "FOLDER=SIZE", value_delimiter = ',', value_parser = OsStringValueParser::new().try_map(parse_quota), env = "HOSTDIR_SERVER_TOPIC_QUOTA")]
+    topic_quota: Vec<Rule>,
+
     /// Seconds that a connection may be silent between requests
     #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::SERVER.idle.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400), env = "HOSTDIR_SERVER_IDLE_TIMEOUT")]
     idle_timeout: u64,
@@ -115,8 +127,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<Drained, Error> {
     if arguments.read_only && arguments.allow_overwrite {
         let why = "--read-only and --allow-overwrite exclude each other";
-        return Err(Error::refused(hostdir::wire::ErrorCode::Forbidden, why));
+        return Err(Error::refused(ErrorCode::Forbidden, why));
     }
+    check_rules(arguments)?;
     let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
     // Before the first thread: the wall is around this thread and those that it starts.
     let confined = confine(arguments);
@@ -158,7 +171,59 @@ fn store_config(arguments: &Arguments) -> store::Config {
         max_file_size: arguments.max_file_size.map(|size| size.as_u64()),
         min_free_space: arguments.min_free_space.map(|size| size.as_u64()),
         keep: Keep { arrivals: arguments.keep_arrivals, age: arguments.keep_arrivals_for },
+        rules: rules(arguments).cloned().collect(),
     }
+}
+
+/// Everything that removes files.
+fn rules(arguments: &Arguments) -> impl Iterator<Item = &Rule> {
+    arguments.expire.iter().chain(&arguments.topic_quota)
+}
+
+fn check_rules(arguments: &Arguments) -> Result<(), Error> {
+    let refused = |why: String| Err(Error::refused(ErrorCode::Forbidden, why));
+    for (flag, rules) in [("--expire", &arguments.expire), ("--topic-quota", &arguments.topic_quota)] {
+        if arguments.read_only && !rules.is_empty() {
+            return refused(format!("--read-only and {flag} exclude each other"));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = rules.iter().find(|rule| !seen.insert(rule.folder.as_bytes())) {
+            return refused(format!("{flag} names {} twice", twice.folder));
+        }
+    }
+    Ok(())
+}
+
+fn parse_expire(text: OsString) -> Result<Rule, String> {
+    let (folder, age) = split_rule(&text, "not FOLDER=AGE, such as chat=24h")?;
+    let age = parse_duration(age)?;
+    if age < Duration::from_secs(1) {
+        return Err("files stay for a second at least".into());
+    }
+    Ok(Rule { folder, limit: Limit::Age(age) })
+}
+
+fn parse_quota(text: OsString) -> Result<Rule, String> {
+    let (folder, size) = split_rule(&text, "not FOLDER=SIZE, such as chat=10GiB")?;
+    let size: ByteSize = size.parse().map_err(|_| "not a size such as 10GiB or 500MB")?;
+    Ok(Rule { folder, limit: Limit::Size(size.as_u64()) })
+}
+
+/// `FOLDER=LIMIT`; `/` is the whole host directory.
+fn split_rule<'a>(text: &'a OsString, wrong: &str) -> Result<(RemoteFolder, &'a str), String> {
+    let bytes = text.as_bytes();
+    let split = bytes.iter().rposition(|byte| *byte == b'=').and_then(|at| bytes.split_at_checked(at));
+    let (folder, limit) = split.ok_or(wrong)?;
+    let limit = str::from_utf8(limit).map_err(|_| wrong)?;
+    let limit = limit.strip_prefix('=').unwrap_or(limit);
+    let folder = match folder {
+        [] => return Err(wrong.into()),
+        b"/" => RemoteFolder::ROOT,
+        folder => {
+            RemoteFolder::parse(folder.strip_suffix(b"/").unwrap_or(folder)).map_err(|error| error.to_string())?
+        }
+    };
+    Ok((folder, limit))
 }
 
 /// A duration as people write it: `30d`, `2w`, `12h 30m`. Not months and years, which are of no fixed length.

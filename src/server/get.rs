@@ -157,7 +157,7 @@ fn header(part: &Part, record: &Record) -> Reply {
 /// An open file must still be what it was when it was opened.
 pub(super) fn check_unchanged(open: &OpenFile, record: &Record) -> Result<()> {
     match FileState::of_file(&open.file) {
-        Ok(now) if now == open.state => Ok(()),
+        Ok(now) if now.is_still(&open.state) => Ok(()),
         Ok(_) => Err(changed()),
         Err(error) => Err(Error::local("stat", &record.path, error)),
     }

@@ -27,7 +27,7 @@ pub use shutdown::{Drained, Stop};
 
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
-use crate::store::{KEEP_PARTIAL, Opened, Store, Sweep, Watch};
+use crate::store::{Expiry, KEEP_PARTIAL, Limit, Opened, Store, Sweep, Watch};
 use crate::wire::TransferId;
 use admission::Registry;
 use record::Stats;
@@ -105,6 +105,7 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
     let refuser = Refuser::start()?;
     shared.console.watch(Arc::downgrade(&shared));
     watch_files(&shared)?;
+    expire_files(&shared)?;
     let mut swept = Instant::now();
     while !stop.is_asked() {
         wait(listeners, stop);
@@ -146,6 +147,26 @@ fn open_watch(store: &Store) -> Option<Watch> {
             None
         }
     }
+}
+
+/// Removes files as the rules of the operator say, for as long as the server runs.
+fn expire_files(shared: &Arc<Shared>) -> Result<()> {
+    let Some(mut expiry) = Expiry::open(&shared.store)? else { return Ok(()) };
+    for rule in &shared.store.config().rules {
+        let folder = &rule.folder;
+        match rule.limit {
+            Limit::Age(age) => log::info!(event = "rule", folder:%, expire_after = age.as_secs(); ""),
+            Limit::Size(quota) => log::info!(event = "rule", folder:%, quota; ""),
+        }
+    }
+    let shared = Arc::downgrade(shared);
+    let work = move || {
+        while let Some(shared) = shared.upgrade() {
+            expiry.run_once(&shared.store);
+        }
+    };
+    let spawned = std::thread::Builder::new().name("expire".into()).spawn(work);
+    spawned.map(drop).map_err(|error| Error::local("start", "a thread that removes files", error))
 }
 
 /// Removes what broken uploads left and arrivals that are not kept any longer, and says so in the log; at the start also

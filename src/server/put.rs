@@ -242,8 +242,14 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
             Err(error)
         }
         Err(error) => {
+            let mut error = error;
             if error.code() == ErrorCode::Mismatch {
                 upload.discard();
+                if upload.plan.size.is_none() {
+                    let limit = upload.plan.limit;
+                    let why = format!("the server takes at most {limit} bytes here, and more came");
+                    error = Error::refused(ErrorCode::TooLarge, why);
+                }
             }
             drop(upload);
             refuse_and_discard(session, record, error)

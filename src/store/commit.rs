@@ -236,7 +236,10 @@ impl Store {
         // Most names are free: the rename itself finds out, and only a taken one is looked at.
         let (mut path, mut replace) = (plan.path.clone(), Replace::Never);
         loop {
-            match ready.commit(folder, path.name(), replace) {
+            let replacing = (replace == Replace::File).then(|| self.replacing());
+            let committed = ready.commit(folder, path.name(), replace);
+            drop(replacing);
+            match committed {
                 Ok(committed) => {
                     if is_worth_remembering {
                         self.remember(&committed);

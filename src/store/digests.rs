@@ -191,7 +191,7 @@ impl Shared {
 fn hash_unchanged(file: &File, state: &FileState) -> Outcome {
     let digest = digest_file(file, state.size).map_err(|_| ErrorCode::Unavailable)?;
     match FileState::of_file(file) {
-        Ok(now) if now == *state => digest.ok_or(ErrorCode::Changed),
+        Ok(now) if now.is_still(state) => digest.ok_or(ErrorCode::Changed),
         Ok(_) => Err(ErrorCode::Changed),
         Err(_) => Err(ErrorCode::Unavailable),
     }

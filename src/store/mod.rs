@@ -1,7 +1,8 @@
 //! The host directory: what can be listed, read and added, and how an addition becomes durable.
 //!
 //! Owns everything below `--dir`, also its own state in `.hostdir/`. Knows nothing of connections and frames. Nothing
-//! here removes or changes a file that it did not make, except where a PUT asked for `overwrite` and the operator allows it.
+//! here removes or changes a file that it did not make, except where a PUT asked for `overwrite` and the operator allows it,
+//! and where a [`Rule`] of the operator says that it goes: that is done in `expire`, and nowhere else.
 //!
 //! Nothing outside this folder opens a hosted file; nothing inside it trusts a name that is not a
 //! [`RemotePath`].
@@ -9,12 +10,14 @@
 
 mod commit;
 mod digests;
+mod expire;
 mod flush;
 mod followers;
 mod journal;
 mod list;
 mod live;
 mod receivers;
+mod rules;
 mod space;
 mod topics;
 mod underway;
@@ -24,10 +27,12 @@ mod watch;
 
 pub use commit::{Answer, NewFolder};
 pub use digests::{Digests, Pending};
+pub use expire::Expiry;
 pub use followers::{Follower, Notice};
 pub use journal::{Arrival, Journal, Keep, NewArrival, Opened, Removal, Span};
 pub use list::{OnPage, list, totals};
 pub use live::{End, LiveReader, LiveUpload, Next};
+pub use rules::{Limit, Rule};
 pub use topics::{LiveSource, Told};
 pub use uploads::{Finished, Plan, Upload};
 pub use watch::Watch;
@@ -45,8 +50,8 @@ use rustix::fs::{FlockOperation, flock};
 use space::Space;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use underway::Underway;
 use unflushed::Unflushed;
@@ -72,6 +77,8 @@ pub struct Config {
     pub min_free_space: Option<u64>,
     /// How much of what arrived is kept in the journal.
     pub keep: Keep,
+    /// What is removed, and when; nothing if there are none.
+    pub rules: Vec<Rule>,
 }
 
 /// A host directory, open.
@@ -90,6 +97,8 @@ pub struct Store {
     receivers: Receivers,
     underway: Underway,
     unflushed: Arc<Unflushed>,
+    /// Held while a file is replaced, and while one is looked at and removed.
+    replacing: Mutex<()>,
 }
 
 /// What a PUT that asks is answered with.
@@ -147,6 +156,7 @@ impl Store {
             live,
             receivers,
             underway: Underway::default(),
+            replacing: Mutex::default(),
             journal,
         })
     }
@@ -160,17 +170,20 @@ impl Store {
     /// Opens a hosted file.
     ///
     /// # Errors
-    /// As for [`Root::open_file`].
+    /// As for [`Root::open_file`]; [`ErrorCode::Expired`] if it was removed by a rule.
     pub fn open_file(&self, path: &RemotePath) -> Result<OpenFile> {
-        self.root.open_file(path)
+        self.root.open_file(path).map_err(|error| self.explain(path, error))
     }
 
     /// Lists a folder or a tree, page by page.
     ///
     /// # Errors
-    /// As for [`list()`].
+    /// As for [`list()`]; [`ErrorCode::Expired`] for a file that was removed by a rule.
     pub fn list(&self, request: &List, on_page: &mut OnPage<'_>) -> Result<Listed> {
-        list(&self.root, request, on_page)
+        list(&self.root, request, on_page).map_err(|error| match RemotePath::parse(&request.path) {
+            Ok(path) => self.explain(&path, error),
+            Err(_) => error,
+        })
     }
 
     /// Files in the whole host directory, and their bytes.
@@ -233,6 +246,7 @@ impl Store {
                 format!("the server takes files of at most {limit} bytes"),
             ));
         }
+        let limit = self.check_quotas(&path, put.size)?.min(limit);
         Ok(Plan {
             path,
             size: put.size,

@@ -223,7 +223,7 @@ impl Store {
         }
         let digest = match digest {
             Some(digest) => digest,
-            None => self.digest(&self.open_file(path)?, on_wait)?,
+            None => self.digest(&self.root.open_file(path)?, on_wait)?,
         };
         let publisher = publisher.map(str::to_owned);
         let new = NewArrival { path: path.clone(), size, digest, modified, inode: stat.st_ino, live: None, publisher };

@@ -233,7 +233,7 @@ impl Store {
         if journal.holds(path, stat.st_ino, size, modified).is_some() {
             return Ok(Rested::NoArrival);
         }
-        let open = self.open_file(path)?;
+        let open = self.root.open_file(path)?;
         let digest = match self.digest(&open, &mut || Ok(())) {
             Err(error) if error.code() == ErrorCode::Changed => return Ok(Rested::NotYet),
             digest => digest?,

@@ -36,7 +36,8 @@
 //!          +---------+---------+---------+-----------------+
 //!
 //! arrival  marker a7 41 52 d1   0 number, 1 path, 2 size, 3 digest, 4 modified, 5 time, 6 live?, 7 publisher?, 8 inode
-//! removal  marker a7 52 4d d1   0 last arrival before it, 1 path, 2 seconds after which it expired?
+//! removal  marker a7 52 4d d1   0 last arrival before it, 1 path, 2 seconds after which it expired?,
+//!                             3 length of the folder's path?, 4 its quota?
 //! ```
 //!
 //! # What is safe when
@@ -172,8 +173,13 @@ pub enum Removal {
         /// How old they may get; whole seconds are kept.
         after: Duration,
     },
-    /// The host directory had more than it may have.
-    OverQuota,
+    /// The files of a folder had more bytes than they may have together.
+    OverQuota {
+        /// How many bytes at the start of the path name the folder; 0 for the host directory.
+        folder: u64,
+        /// How many bytes the files may have.
+        quota: u64,
+    },
 }
 
 /// What was found when a journal was opened.

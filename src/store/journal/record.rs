@@ -140,9 +140,15 @@ struct RemovalBody {
     after: u64,
     #[n(1)]
     path: RawBytes,
-    /// Seconds, for a file that expired; absent if it went over the quota.
+    /// Seconds, for a file that expired.
     #[n(2)]
     expired_after: Option<u64>,
+    /// For a file that went over a quota: the length of the folder's path.
+    #[n(3)]
+    folder: Option<u64>,
+    /// The quota.
+    #[n(4)]
+    quota: Option<u64>,
 }
 
 /// Appends the record of an arrival.
@@ -183,12 +189,13 @@ pub(super) fn decode_arrival(payload: &[u8]) -> Option<(Arrival, u64)> {
 
 /// The record of a removal that came after arrival `after`.
 pub(super) fn encode_removal(id: JournalId, after: u64, path: &RemotePath, reason: Removal) -> Vec<u8> {
-    let expired_after = match reason {
-        Removal::Expired { after } => Some(after.as_secs()),
-        Removal::OverQuota => None,
+    let (expired_after, folder, quota) = match reason {
+        Removal::Expired { after } => (Some(after.as_secs()), None, None),
+        Removal::OverQuota { folder, quota } => (None, Some(folder), Some(quota)),
     };
     let mut bytes = Vec::new();
-    encode(id, Kind::Removal, &RemovalBody { after, path: path.as_bytes().into(), expired_after }, &mut bytes);
+    let body = RemovalBody { after, path: path.as_bytes().into(), expired_after, folder, quota };
+    encode(id, Kind::Removal, &body, &mut bytes);
     bytes
 }
 
@@ -197,7 +204,7 @@ pub(super) fn decode_removal(payload: &[u8]) -> Option<(RemotePath, Removal, u64
     let body: RemovalBody = minicbor::decode(payload).ok()?;
     let reason = match body.expired_after {
         Some(seconds) => Removal::Expired { after: Duration::from_secs(seconds) },
-        None => Removal::OverQuota,
+        None => Removal::OverQuota { folder: body.folder?, quota: body.quota? },
     };
     Some((RemotePath::parse(&body.path).ok()?, reason, body.after))
 }

@@ -117,7 +117,7 @@ mod tests {
     const ID: JournalId = JournalId([7; 16]);
 
     fn record(number: u64) -> Vec<u8> {
-        encode_removal(ID, number, &RemotePath::parse(b"a/b").unwrap(), Removal::OverQuota)
+        encode_removal(ID, number, &RemotePath::parse(b"a/b").unwrap(), Removal::OverQuota { folder: 1, quota: 2 })
     }
 
     fn numbers(bytes: &[u8]) -> (Vec<u64>, Scanned) {
@@ -172,7 +172,7 @@ mod tests {
                     Part::Flipped(place, bits) => record[place] ^= bits,
                     Part::Foreign => {
                         let path = RemotePath::parse(b"a/b").unwrap();
-                        record = encode_removal(JournalId([8; 16]), number, &path, Removal::OverQuota);
+                        record = encode_removal(JournalId([8; 16]), number, &path, Removal::OverQuota { folder: 1, quota: 2 });
                     }
                 }
                 noise += record.len() as u64;

@@ -54,6 +54,8 @@ fn path(name: &str) -> RemotePath {
     RemotePath::parse(name.as_bytes()).unwrap()
 }
 
+const OVER_QUOTA: Removal = Removal::OverQuota { folder: 1, quota: 2 };
+
 /// A file that is another for each seed.
 fn new(seed: u64) -> NewArrival {
     NewArrival {
@@ -281,18 +283,18 @@ fn a_removal_is_explained_until_something_arrives_there() {
     let expired = Removal::Expired { after: Duration::from_secs(3600) };
     journal.append(vec![new(1), new(2)]).unwrap();
     journal.note_removed(&new(1).path, expired).unwrap();
-    journal.note_removed(&new(2).path, Removal::OverQuota).unwrap();
+    journal.note_removed(&new(2).path, OVER_QUOTA).unwrap();
     let why = |journal: &Journal, seed| journal.why_removed(&new(seed).path);
-    assert_eq!((why(&journal, 1), why(&journal, 2), why(&journal, 3)), (Some(expired), Some(Removal::OverQuota), None));
+    assert_eq!((why(&journal, 1), why(&journal, 2), why(&journal, 3)), (Some(expired), Some(OVER_QUOTA), None));
     drop(journal);
     let (journal, opened) = state.reopen();
     assert_eq!((opened.removals, opened.is_whole()), (2, true));
-    assert_eq!((why(&journal, 1), why(&journal, 2)), (Some(expired), Some(Removal::OverQuota)));
+    assert_eq!((why(&journal, 1), why(&journal, 2)), (Some(expired), Some(OVER_QUOTA)));
     journal.append(vec![new(1)]).unwrap();
     assert_eq!(why(&journal, 1), None);
     drop(journal);
     assert_eq!(why(&state.open(), 1), None);
-    assert_eq!(why(&state.open(), 2), Some(Removal::OverQuota));
+    assert_eq!(why(&state.open(), 2), Some(OVER_QUOTA));
 }
 
 #[test]
@@ -300,7 +302,7 @@ fn removals_are_bounded_and_the_latest_are_known() {
     let state = State::new();
     let journal = state.open();
     for seed in 0..70_000 {
-        journal.note_removed(&new(seed).path, Removal::OverQuota).unwrap();
+        journal.note_removed(&new(seed).path, OVER_QUOTA).unwrap();
     }
     drop(journal);
     let (journal, opened) = state.reopen();

@@ -321,12 +321,12 @@ fn a_record_that_nobody_was_told_of_counts_as_an_arrival() {
 fn damaged_removals_are_forgotten() {
     let state = State::new();
     let journal = state.open();
-    (1..=3).for_each(|seed| journal.note_removed(&new(seed).path, Removal::OverQuota).unwrap());
+    (1..=3).for_each(|seed| journal.note_removed(&new(seed).path, OVER_QUOTA).unwrap());
     drop(journal);
     flip(&state.file("removed"), 18, 1);
     let length = std::fs::metadata(state.file("removed")).unwrap().len();
     OpenOptions::new().write(true).open(state.file("removed")).unwrap().set_len(length - 1).unwrap();
     let (journal, opened) = state.reopen();
-    assert_eq!((opened.removals, journal.why_removed(&new(2).path)), (1, Some(Removal::OverQuota)));
+    assert_eq!((opened.removals, journal.why_removed(&new(2).path)), (1, Some(OVER_QUOTA)));
     assert_eq!((journal.why_removed(&new(1).path), journal.why_removed(&new(3).path)), (None, None));
 }
