@@ -124,7 +124,9 @@ pub(super) fn follow(context: &Context, plan: &Plan) -> Result<u8> {
         Some(Stop::Asked) | None => INTERRUPTED,
     };
     let place = context.settings.dir.display().to_string();
-    teller.report.summary(&context.terminal, &plan.retry, Some(&place));
+    if context.settings.json || !teller.report.is_empty() {
+        teller.report.summary(&context.terminal, &plan.retry, Some(&place));
+    }
     Ok(code)
 }
 
