@@ -29,6 +29,8 @@ struct Journal {
     arriving: Option<&'static str>,
     /// A file that is not there any more.
     gone: Option<&'static str>,
+    /// A file that the server cannot read.
+    failing: Option<&'static str>,
     /// Whether connections that follow are cut.
     is_away: bool,
     subscribed: Vec<Subscribe>,
@@ -146,6 +148,9 @@ fn answer(peer: &mut Peer, journal: &Mutex<Journal>, get: Get, live: &Live) {
     }
     let found = {
         let journal = journal.lock().unwrap();
+        if journal.failing.is_some_and(|name| name.as_bytes() == &*get.path) {
+            return peer.reply(&fault(ErrorCode::Unavailable));
+        }
         let is_it = |name: &str| name.as_bytes() == &*get.path && journal.gone != Some(name);
         journal.arrivals.iter().find(|(name, ..)| is_it(name)).map(|it| it.1.clone())
     };
@@ -345,6 +350,30 @@ fn a_file_that_is_gone_again_is_told_and_passed() {
     server.add("chat/c", b"c");
     server.run(&["chat", "--count", "1"]).ends(0);
     assert_eq!(server.journal().subscribed.last().unwrap().after, Some(2), "what can never be had is passed");
+}
+
+#[test]
+fn a_file_that_cannot_have_its_place_does_not_hold_up_others() {
+    let server = Server::start(&[("chat/a", b"a"), ("b", b"b")]);
+    fs::create_dir_all(server.fake.downloads()).unwrap();
+    fs::write(server.fake.downloads().join("chat"), b"a file where a folder should be").unwrap();
+    let run = server.run(&["/", "--from", "start", "--count", "1", "--serial", "--json"]).ends(0);
+    assert_eq!((&run.file("chat/a")["code"], &run.file("b")["status"]), (&json!("exists"), &json!("ok")));
+    assert_eq!(server.received(2), [2]);
+}
+
+#[test]
+fn a_server_that_fails_again_and_again_is_given_up_for_that_file() {
+    let server = Server::start(&[("chat/a", b"a"), ("chat/b", b"b")]);
+    server.journal().failing = Some("chat/a");
+    let running = server.subscribe(&["chat", "--from", "start", "--serial", "--json"]);
+    eventually("both are told", || server.journal().receipts.len() == 2);
+    let journal = server.journal();
+    assert!(journal.gets.iter().filter(|get| *get.path == *b"chat/a").count() > 3);
+    assert_eq!(journal.receipts[0].number, Some(2), "the other one did not wait for it");
+    drop(journal);
+    running.signal(Signal::INT);
+    assert_eq!(running.wait().ends(130).file("chat/a")["code"], "unavailable");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::wire::{JournalId, LiveId, RemotePath, SubscriberId};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Arrivals that wait to be fetched; beyond them, the server is asked to pause.
 const FULL: usize = 8192;
@@ -91,6 +91,8 @@ struct State {
     cursor: Option<Cursor>,
     saved: Option<Saved>,
     files: VecDeque<Arrival>,
+    /// Files that failed, and when they are tried again.
+    later: Vec<(Instant, Arrival)>,
     lives: HashMap<LiveId, Live>,
     waiting: VecDeque<LiveId>,
     at_live: usize,
@@ -128,6 +130,7 @@ impl Board {
             cursor: None,
             saved: None,
             files: VecDeque::new(),
+            later: Vec::new(),
             lives: HashMap::new(),
             waiting: VecDeque::new(),
             at_live: 0,
@@ -251,13 +254,15 @@ impl Board {
 
     /// Whether so many arrivals wait that no more should be told.
     pub(super) fn is_full(&self) -> bool {
-        self.lock().files.len() >= FULL
+        let state = self.lock();
+        state.files.len().saturating_add(state.later.len()) >= FULL
     }
 
     /// Waits until more can be told.
     pub(super) fn wait_for_room(&self) {
         let state = self.lock();
-        let is_full = |state: &mut State| state.files.len() > LOW && state.stop.is_none();
+        let is_full =
+            |state: &mut State| state.files.len().saturating_add(state.later.len()) > LOW && state.stop.is_none();
         drop(self.changed.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -272,12 +277,13 @@ impl Board {
                 self.changed.notify_all();
                 return Some(work);
             }
-            if !has_connection {
+            let due = state.later.iter().map(|(due, _)| due.saturating_duration_since(Instant::now())).min();
+            let Some(patience) = due.or(has_connection.then_some(IDLE)) else {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
-            }
-            let (woken, waited) = self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-            if waited.timed_out() {
+            };
+            let (woken, waited) = self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
+            if waited.timed_out() && due.is_none() {
                 return Some(Work::Rest);
             }
             state = woken;
@@ -288,6 +294,13 @@ impl Board {
     pub(super) fn put_back(&self, arrivals: Vec<Arrival>) {
         let mut state = self.lock();
         arrivals.into_iter().rev().for_each(|arrival| state.files.push_front(arrival));
+        self.changed.notify_all();
+    }
+
+    /// This one failed, and is tried again after a rest.
+    pub(super) fn put_back_later(&self, arrival: Arrival, rest: Duration) {
+        let due = Instant::now();
+        self.lock().later.push((due.checked_add(rest).unwrap_or(due), arrival));
         self.changed.notify_all();
     }
 
@@ -421,6 +434,8 @@ impl Board {
 
 impl State {
     fn next_work(&mut self, wanted: Wanted, most_live: usize) -> Option<Work> {
+        let now = Instant::now();
+        self.files.extend(self.later.extract_if(.., |(due, _)| *due <= now).map(|(_, arrival)| arrival));
         if wanted == Wanted::Anything && !self.files.is_empty() {
             return Some(Work::Files(self.next_files()));
         }
@@ -478,7 +493,8 @@ impl State {
     /// Arrivals that are known are still wanted, but not by their numbers.
     fn forget_numbers(&mut self) {
         let lives = self.lives.values_mut().filter_map(|known| known.arrival.as_mut());
-        self.files.iter_mut().chain(lives).for_each(|arrival| arrival.number = None);
+        let later = self.later.iter_mut().map(|(_, arrival)| arrival);
+        self.files.iter_mut().chain(later).chain(lives).for_each(|arrival| arrival.number = None);
         self.missed = Missed::default();
     }
 }
