@@ -4,8 +4,8 @@ use crate::common::eventually;
 use crate::fake::{Fake, Peer};
 use crate::scene::{Run, Running, random};
 use hostdir::wire::{
-    Arrived, Arriving, Digest, End, ErrorCode, Fault, FileHeader, Gap, Get, JournalId, LiveHeader, LiveId, RawBytes,
-    Receipt, ReceiptOutcome, Reply, Request, Subscribe, Subscribed, TransferId, Version,
+    Arrived, Arriving, Digest, End, ErrorCode, Fault, FileHeader, Gap, Get, JournalId, LiveHeader, LiveId, Position,
+    RawBytes, Receipt, ReceiptOutcome, Reply, Request, Subscribe, Subscribed, TransferId, Version,
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -494,4 +494,37 @@ fn a_server_cannot_choose_what_is_downloaded() {
     let server = Server::start(&[("other/a", b"a")]);
     server.run(&["chat", "--from", "start"]).ends(7).says("was not asked for");
     server.fake.left(&[]);
+}
+
+#[test]
+fn a_server_that_tells_faster_than_files_come_is_asked_to_pause() {
+    const COUNT: u64 = 8_400;
+    let name = |number: u64| format!("chat/{}/{number}", number % 4);
+    let subscribed = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&subscribed);
+    let fake = Fake::start(move |peer, request| match request {
+        Request::Subscribe(subscribe) => {
+            let after = subscribe.after.unwrap();
+            noted.lock().unwrap().push(after);
+            peer.reply(&Reply::Subscribed(Subscribed { journal: JournalId([1; 16]), oldest: 1, after }));
+            for number in after + 1..=COUNT {
+                peer.reply(&Reply::Arrived(arrived(number, &name(number), b"", None)));
+            }
+            if after == COUNT {
+                peer.reply(&Reply::Arrived(arrived(COUNT + 1, "chat/last", b"", None)));
+            }
+        }
+        Request::Ping => {
+            peer.reply(&Reply::Paused(Position { after: COUNT }));
+            peer.reply(&Reply::Pong);
+        }
+        Request::Get(_) => peer.file(b""),
+        _ => {}
+    });
+    let count = (COUNT + 1).to_string();
+    let run = fake.run(&["subscribe", "chat", "--from", "start", "--count", &count, "--json", "--jobs", "16"]).ends(0);
+    assert_eq!(*subscribed.lock().unwrap(), [0, COUNT]);
+    let numbers: std::collections::BTreeSet<u64> =
+        run.json("file").iter().map(|file| file["number"].as_u64().unwrap()).collect();
+    assert_eq!((numbers.len() as u64, run.summary()["ok"].as_u64()), (COUNT + 1, Some(COUNT + 1)));
 }

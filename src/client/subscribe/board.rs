@@ -81,6 +81,8 @@ pub(super) struct Board {
     state: Mutex<State>,
     changed: Condvar,
     file: StateFile,
+    /// What the file has. Locked while it is written, and before the state.
+    saved: Mutex<Option<Saved>>,
     subscriber: SubscriberId,
     /// Workers that may be at live uploads at a time: at least one must be left for what has arrived.
     most_live: usize,
@@ -89,7 +91,6 @@ pub(super) struct Board {
 #[derive(Debug)]
 struct State {
     cursor: Option<Cursor>,
-    saved: Option<Saved>,
     files: VecDeque<Arrival>,
     /// Files that failed, and when they are tried again.
     later: Vec<(Instant, Arrival)>,
@@ -128,7 +129,6 @@ impl Board {
     pub(super) fn new(file: StateFile, subscriber: SubscriberId, jobs: usize, count: Option<u64>) -> Self {
         let state = State {
             cursor: None,
-            saved: None,
             files: VecDeque::new(),
             later: Vec::new(),
             lives: HashMap::new(),
@@ -141,7 +141,7 @@ impl Board {
             stop: None,
         };
         let most_live = jobs.saturating_sub(1).max(1);
-        Self { state: Mutex::new(state), changed: Condvar::new(), file, subscriber, most_live }
+        Self { state: Mutex::new(state), changed: Condvar::new(), file, saved: Mutex::default(), subscriber, most_live }
     }
 
     pub(super) fn subscriber(&self) -> SubscriberId {
@@ -172,7 +172,8 @@ impl Board {
             }
         }
         self.changed.notify_all();
-        self.save(&mut state)
+        drop(state);
+        self.save()
     }
 
     /// From here on, arrivals were missed, until [`Board::caught_up`].
@@ -193,7 +194,8 @@ impl Board {
         if let Some(cursor) = &mut state.cursor {
             cursor.pass(after);
         }
-        self.save(&mut state)
+        drop(state);
+        self.save()
     }
 
     /// ARRIVING came. Whether it is news.
@@ -361,7 +363,8 @@ impl Board {
         if let Some(cursor) = &mut state.cursor {
             numbers.iter().for_each(|number| cursor.finish(*number));
         }
-        self.save(&mut state)
+        drop(state);
+        self.save()
     }
 
     /// A file was told. How many were missed, if it was the last of those.
@@ -416,13 +419,14 @@ impl Board {
         drop(self.changed.wait_timeout_while(state, duration, is_same));
     }
 
-    /// Saves the position, if it is another one.
-    fn save(&self, state: &mut State) -> Result<()> {
-        let position = state.cursor.as_ref().map(|it| (it.journal(), it.after(), it.done().clone()));
-        let saved = Saved { subscriber: self.subscriber, position };
-        if state.saved.as_ref() != Some(&saved) {
-            self.file.save(&saved)?;
-            state.saved = Some(saved);
+    /// Saves the position, if it is another one. Whoever waits for another's turn mostly finds its own change saved.
+    fn save(&self) -> Result<()> {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = self.lock().cursor.as_ref().map(|it| (it.journal(), it.after(), it.done().clone()));
+        let now = Saved { subscriber: self.subscriber, position };
+        if saved.as_ref() != Some(&now) {
+            self.file.save(&now)?;
+            *saved = Some(now);
         }
         Ok(())
     }
