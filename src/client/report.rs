@@ -197,6 +197,11 @@ impl Report {
         true
     }
 
+    /// Whether no file was told of.
+    pub(super) fn is_empty(&self) -> bool {
+        self.totals().files() == 0
+    }
+
     /// Prints the summary. `retry` is the command that tries again, `place` where the files are.
     pub(super) fn summary(&self, terminal: &Terminal, retry: &str, place: Option<&str>) {
         let totals = self.totals();

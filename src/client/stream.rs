@@ -14,7 +14,9 @@ use super::terminal::progress::{Progress, Transfer};
 use crate::connection::Sent;
 use crate::error::{Error, Result};
 use crate::transfer::finish;
-use crate::wire::{Begin, Digest, Finish, MAX_DATA, Offer, Put, RemotePath, Reply, Request, Stored, UploadId};
+use crate::wire::{
+    Begin, Digest, ErrorCode, Finish, MAX_DATA, Offer, Put, RemotePath, Reply, Request, Stored, UploadId,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open, openat, unlinkat};
 use rustix::io::Errno;
@@ -91,7 +93,10 @@ pub(super) fn stream(
             backoff.progress();
         }
         let Some(rest) = backoff.next(link.retries) else { return Err(error) };
-        progress.println(&format!("{error}; trying {} again in {:.1} s", link.target, rest.as_secs_f64()));
+        // A server that hears nothing for long because nothing is said hangs up: that is no news.
+        if error.code() != ErrorCode::Timeout {
+            progress.println(&format!("{error}; trying {} again in {:.1} s", link.target, rest.as_secs_f64()));
+        }
         if !link.cancel.rest(rest) {
             return Err(error);
         }

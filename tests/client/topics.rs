@@ -4,8 +4,8 @@ use crate::common::eventually;
 use crate::fake::{Fake, Peer};
 use crate::scene::{Run, Running, random};
 use hostdir::wire::{
-    Arrived, Arriving, Digest, End, ErrorCode, Fault, FileHeader, Gap, Get, JournalId, LiveHeader, LiveId, RawBytes,
-    Receipt, ReceiptOutcome, Reply, Request, Subscribe, Subscribed, TransferId, Version,
+    Arrived, Arriving, Digest, End, ErrorCode, Fault, FileHeader, Gap, Get, JournalId, LiveHeader, LiveId, Position,
+    RawBytes, Receipt, ReceiptOutcome, Reply, Request, Subscribe, Subscribed, TransferId, Version,
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -29,6 +29,8 @@ struct Journal {
     arriving: Option<&'static str>,
     /// A file that is not there any more.
     gone: Option<&'static str>,
+    /// A file that the server cannot read.
+    failing: Option<&'static str>,
     /// Whether connections that follow are cut.
     is_away: bool,
     subscribed: Vec<Subscribe>,
@@ -146,6 +148,9 @@ fn answer(peer: &mut Peer, journal: &Mutex<Journal>, get: Get, live: &Live) {
     }
     let found = {
         let journal = journal.lock().unwrap();
+        if journal.failing.is_some_and(|name| name.as_bytes() == &*get.path) {
+            return peer.reply(&fault(ErrorCode::Unavailable));
+        }
         let is_it = |name: &str| name.as_bytes() == &*get.path && journal.gone != Some(name);
         journal.arrivals.iter().find(|(name, ..)| is_it(name)).map(|it| it.1.clone())
     };
@@ -348,6 +353,30 @@ fn a_file_that_is_gone_again_is_told_and_passed() {
 }
 
 #[test]
+fn a_file_that_cannot_have_its_place_does_not_hold_up_others() {
+    let server = Server::start(&[("chat/a", b"a"), ("b", b"b")]);
+    fs::create_dir_all(server.fake.downloads()).unwrap();
+    fs::write(server.fake.downloads().join("chat"), b"a file where a folder should be").unwrap();
+    let run = server.run(&["/", "--from", "start", "--count", "1", "--serial", "--json"]).ends(0);
+    assert_eq!((&run.file("chat/a")["code"], &run.file("b")["status"]), (&json!("exists"), &json!("ok")));
+    assert_eq!(server.received(2), [2]);
+}
+
+#[test]
+fn a_server_that_fails_again_and_again_is_given_up_for_that_file() {
+    let server = Server::start(&[("chat/a", b"a"), ("chat/b", b"b")]);
+    server.journal().failing = Some("chat/a");
+    let running = server.subscribe(&["chat", "--from", "start", "--serial", "--json"]);
+    eventually("both are told", || server.journal().receipts.len() == 2);
+    let journal = server.journal();
+    assert!(journal.gets.iter().filter(|get| *get.path == *b"chat/a").count() > 3);
+    assert_eq!(journal.receipts[0].number, Some(2), "the other one did not wait for it");
+    drop(journal);
+    running.signal(Signal::INT);
+    assert_eq!(running.wait().ends(130).file("chat/a")["code"], "unavailable");
+}
+
+#[test]
 fn a_live_upload_is_seen_when_it_is_whole_and_verified_and_not_before() {
     let bytes = Arc::new(random(5, 400_000));
     let step = Arc::new(Mutex::new(0));
@@ -465,4 +494,37 @@ fn a_server_cannot_choose_what_is_downloaded() {
     let server = Server::start(&[("other/a", b"a")]);
     server.run(&["chat", "--from", "start"]).ends(7).says("was not asked for");
     server.fake.left(&[]);
+}
+
+#[test]
+fn a_server_that_tells_faster_than_files_come_is_asked_to_pause() {
+    const COUNT: u64 = 8_400;
+    let name = |number: u64| format!("chat/{}/{number}", number % 4);
+    let subscribed = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&subscribed);
+    let fake = Fake::start(move |peer, request| match request {
+        Request::Subscribe(subscribe) => {
+            let after = subscribe.after.unwrap();
+            noted.lock().unwrap().push(after);
+            peer.reply(&Reply::Subscribed(Subscribed { journal: JournalId([1; 16]), oldest: 1, after }));
+            for number in after + 1..=COUNT {
+                peer.reply(&Reply::Arrived(arrived(number, &name(number), b"", None)));
+            }
+            if after == COUNT {
+                peer.reply(&Reply::Arrived(arrived(COUNT + 1, "chat/last", b"", None)));
+            }
+        }
+        Request::Ping => {
+            peer.reply(&Reply::Paused(Position { after: COUNT }));
+            peer.reply(&Reply::Pong);
+        }
+        Request::Get(_) => peer.file(b""),
+        _ => {}
+    });
+    let count = (COUNT + 1).to_string();
+    let run = fake.run(&["subscribe", "chat", "--from", "start", "--count", &count, "--json", "--jobs", "16"]).ends(0);
+    assert_eq!(*subscribed.lock().unwrap(), [0, COUNT]);
+    let numbers: std::collections::BTreeSet<u64> =
+        run.json("file").iter().map(|file| file["number"].as_u64().unwrap()).collect();
+    assert_eq!((numbers.len() as u64, run.summary()["ok"].as_u64()), (COUNT + 1, Some(COUNT + 1)));
 }

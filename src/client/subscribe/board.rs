@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::wire::{JournalId, LiveId, RemotePath, SubscriberId};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Arrivals that wait to be fetched; beyond them, the server is asked to pause.
 const FULL: usize = 8192;
@@ -81,6 +81,8 @@ pub(super) struct Board {
     state: Mutex<State>,
     changed: Condvar,
     file: StateFile,
+    /// What the file has. Locked while it is written, and before the state.
+    saved: Mutex<Option<Saved>>,
     subscriber: SubscriberId,
     /// Workers that may be at live uploads at a time: at least one must be left for what has arrived.
     most_live: usize,
@@ -89,8 +91,9 @@ pub(super) struct Board {
 #[derive(Debug)]
 struct State {
     cursor: Option<Cursor>,
-    saved: Option<Saved>,
     files: VecDeque<Arrival>,
+    /// Files that failed, and when they are tried again.
+    later: Vec<(Instant, Arrival)>,
     lives: HashMap<LiveId, Live>,
     waiting: VecDeque<LiveId>,
     at_live: usize,
@@ -126,8 +129,8 @@ impl Board {
     pub(super) fn new(file: StateFile, subscriber: SubscriberId, jobs: usize, count: Option<u64>) -> Self {
         let state = State {
             cursor: None,
-            saved: None,
             files: VecDeque::new(),
+            later: Vec::new(),
             lives: HashMap::new(),
             waiting: VecDeque::new(),
             at_live: 0,
@@ -138,7 +141,7 @@ impl Board {
             stop: None,
         };
         let most_live = jobs.saturating_sub(1).max(1);
-        Self { state: Mutex::new(state), changed: Condvar::new(), file, subscriber, most_live }
+        Self { state: Mutex::new(state), changed: Condvar::new(), file, saved: Mutex::default(), subscriber, most_live }
     }
 
     pub(super) fn subscriber(&self) -> SubscriberId {
@@ -169,7 +172,8 @@ impl Board {
             }
         }
         self.changed.notify_all();
-        self.save(&mut state)
+        drop(state);
+        self.save()
     }
 
     /// From here on, arrivals were missed, until [`Board::caught_up`].
@@ -190,7 +194,8 @@ impl Board {
         if let Some(cursor) = &mut state.cursor {
             cursor.pass(after);
         }
-        self.save(&mut state)
+        drop(state);
+        self.save()
     }
 
     /// ARRIVING came. Whether it is news.
@@ -251,13 +256,15 @@ impl Board {
 
     /// Whether so many arrivals wait that no more should be told.
     pub(super) fn is_full(&self) -> bool {
-        self.lock().files.len() >= FULL
+        let state = self.lock();
+        state.files.len().saturating_add(state.later.len()) >= FULL
     }
 
     /// Waits until more can be told.
     pub(super) fn wait_for_room(&self) {
         let state = self.lock();
-        let is_full = |state: &mut State| state.files.len() > LOW && state.stop.is_none();
+        let is_full =
+            |state: &mut State| state.files.len().saturating_add(state.later.len()) > LOW && state.stop.is_none();
         drop(self.changed.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -272,12 +279,13 @@ impl Board {
                 self.changed.notify_all();
                 return Some(work);
             }
-            if !has_connection {
+            let due = state.later.iter().map(|(due, _)| due.saturating_duration_since(Instant::now())).min();
+            let Some(patience) = due.or(has_connection.then_some(IDLE)) else {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
-            }
-            let (woken, waited) = self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-            if waited.timed_out() {
+            };
+            let (woken, waited) = self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
+            if waited.timed_out() && due.is_none() {
                 return Some(Work::Rest);
             }
             state = woken;
@@ -288,6 +296,13 @@ impl Board {
     pub(super) fn put_back(&self, arrivals: Vec<Arrival>) {
         let mut state = self.lock();
         arrivals.into_iter().rev().for_each(|arrival| state.files.push_front(arrival));
+        self.changed.notify_all();
+    }
+
+    /// This one failed, and is tried again after a rest.
+    pub(super) fn put_back_later(&self, arrival: Arrival, rest: Duration) {
+        let due = Instant::now();
+        self.lock().later.push((due.checked_add(rest).unwrap_or(due), arrival));
         self.changed.notify_all();
     }
 
@@ -348,7 +363,8 @@ impl Board {
         if let Some(cursor) = &mut state.cursor {
             numbers.iter().for_each(|number| cursor.finish(*number));
         }
-        self.save(&mut state)
+        drop(state);
+        self.save()
     }
 
     /// A file was told. How many were missed, if it was the last of those.
@@ -403,13 +419,14 @@ impl Board {
         drop(self.changed.wait_timeout_while(state, duration, is_same));
     }
 
-    /// Saves the position, if it is another one.
-    fn save(&self, state: &mut State) -> Result<()> {
-        let position = state.cursor.as_ref().map(|it| (it.journal(), it.after(), it.done().clone()));
-        let saved = Saved { subscriber: self.subscriber, position };
-        if state.saved.as_ref() != Some(&saved) {
-            self.file.save(&saved)?;
-            state.saved = Some(saved);
+    /// Saves the position, if it is another one. Whoever waits for another's turn mostly finds its own change saved.
+    fn save(&self) -> Result<()> {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = self.lock().cursor.as_ref().map(|it| (it.journal(), it.after(), it.done().clone()));
+        let now = Saved { subscriber: self.subscriber, position };
+        if saved.as_ref() != Some(&now) {
+            self.file.save(&now)?;
+            *saved = Some(now);
         }
         Ok(())
     }
@@ -421,6 +438,8 @@ impl Board {
 
 impl State {
     fn next_work(&mut self, wanted: Wanted, most_live: usize) -> Option<Work> {
+        let now = Instant::now();
+        self.files.extend(self.later.extract_if(.., |(due, _)| *due <= now).map(|(_, arrival)| arrival));
         if wanted == Wanted::Anything && !self.files.is_empty() {
             return Some(Work::Files(self.next_files()));
         }
@@ -478,7 +497,8 @@ impl State {
     /// Arrivals that are known are still wanted, but not by their numbers.
     fn forget_numbers(&mut self) {
         let lives = self.lives.values_mut().filter_map(|known| known.arrival.as_mut());
-        self.files.iter_mut().chain(lives).for_each(|arrival| arrival.number = None);
+        let later = self.later.iter_mut().map(|(_, arrival)| arrival);
+        self.files.iter_mut().chain(later).chain(lives).for_each(|arrival| arrival.number = None);
         self.missed = Missed::default();
     }
 }

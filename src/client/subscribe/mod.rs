@@ -10,7 +10,9 @@
 //! | `arrival` | an arrival, parsed |
 //! | `board` | what is to be fetched, by whom, and what is here |
 //! | `feed` | the connection that is told what arrives |
-//! | `fetch` | a connection that fetches it |
+//! | `fetch` | a connection that fetches it by its path |
+//! | `live` | the same for what is still on its way |
+//! | `place` | from a whole file to one that is safely in its place |
 //! | `execute` | the program that is run for each file |
 //! | `teller` | what is said |
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -21,6 +23,8 @@ mod cursor;
 mod execute;
 mod feed;
 mod fetch;
+mod live;
+mod place;
 mod saved;
 mod teller;
 
@@ -124,7 +128,9 @@ pub(super) fn follow(context: &Context, plan: &Plan) -> Result<u8> {
         Some(Stop::Asked) | None => INTERRUPTED,
     };
     let place = context.settings.dir.display().to_string();
-    teller.report.summary(&context.terminal, &plan.retry, Some(&place));
+    if context.settings.json || !teller.report.is_empty() {
+        teller.report.summary(&context.terminal, &plan.retry, Some(&place));
+    }
     Ok(code)
 }
 
