@@ -9,6 +9,7 @@
 mod common;
 
 mod disk;
+mod follow;
 mod kill;
 mod ledger;
 mod model;
@@ -16,4 +17,5 @@ mod mount;
 mod power;
 mod race;
 mod syscall;
+mod topics;
 mod wire;
