@@ -67,3 +67,12 @@ pub fn history(client: &mut RawClient, folder: &str, from: From) -> (Subscribed,
         }
     }
 }
+
+/// Does something when it is dropped.
+pub struct OnDrop<F: Fn()>(pub F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

@@ -2,7 +2,7 @@
 //! subscriber, once.
 
 use crate::common::{Launch, Random, Server, content, eventually_in, memory, scaled};
-use crate::follow::{From, Heard, history};
+use crate::follow::{From, Heard, OnDrop, history};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -367,13 +367,4 @@ fn settle_journal(server: &Server, acknowledged: &BTreeMap<String, u64>) {
     }
     assert_eq!(&numbered, acknowledged);
     assert_eq!(last, acknowledged.len() as u64, "numbers have no holes");
-}
-
-/// Does something when it is dropped.
-struct OnDrop<F: Fn()>(F);
-
-impl<F: Fn()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
 }
