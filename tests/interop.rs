@@ -10,9 +10,10 @@ use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -331,4 +332,81 @@ fn an_upload_whose_source_changed_does_not_mix() {
     assert_eq!(resumed_at(&text(&output.stdout)), 0);
     assert!(text(&output.stderr).contains("starting over"), "{}", text(&output.stderr));
     assert!(fs::read(scene.hosted("big")).expect("a file") == changed);
+}
+
+/// A client that follows a folder; it is following when this returns.
+fn follow(scene: &Scene, folder: &str, into: &str, more: &[&str]) -> Child {
+    let mut child = Command::new(python())
+        .arg(sources().join("hostdir_client.py"))
+        .args(["--port", &scene.server.address().port().to_string(), "follow", folder, "-o"])
+        .arg(scene.local(into))
+        .args(more)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the client can be started");
+    let mut first = [0; 10];
+    child.stderr.as_mut().expect("it is piped").read_exact(&mut first).expect("it follows");
+    assert_eq!(&first, b"following\n");
+    child
+}
+
+/// What a client printed that ended well.
+fn printed(child: Child) -> String {
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn what_is_put_is_with_those_who_follow_also_while_it_comes() {
+    let scene = Scene::new();
+    let follower = follow(&scene, "chat", "got", &["--count", "3"]);
+    let elsewhere = follow(&scene, "news", "other", &["--count", "1"]);
+    let source = |name: &str, length| {
+        write(&scene.local(name), &content(length));
+        scene.local(name)
+    };
+    scene.done(&scene.put(&source("small", 1000), "chat/small", &[]));
+    // Its first part comes, and then nothing for a while: it is being followed live.
+    scene.fails(3, &scene.put(&source("big", 4_000_000), "chat/deep/big", &["--ask", "--stop-after", "2097152"]));
+    scene.done(&scene.put(&source("news", 10), "news/it", &[]));
+    scene.done(&scene.put(&scene.local("big"), "chat/deep/big", &["--ask"]));
+    scene.done(&scene.put(&source("empty", 0), "chat/empty", &[]));
+    let received = printed(follower);
+    for name in ["small", "deep/big", "empty"] {
+        let got = fs::read(scene.local("got").join("chat").join(name)).expect("a file");
+        assert!(got == fs::read(scene.hosted(&format!("chat/{name}"))).expect("a file"), "{name} differs");
+    }
+    assert!(received.contains("received\t1\tchat/small\t1000\twhole\t"), "{received}");
+    assert!(received.contains("\tchat/deep/big\t4000000\tlive\t"), "{received}");
+    assert!(received.lines().last().is_some_and(|line| line.starts_with("position\t4\t")), "{received}");
+    assert!(printed(elsewhere).contains("received\t2\tnews/it\t10\t"));
+    assert!(scene.done(&["receivers", "1", "--wait", "10"]).starts_with("verified\t127.0.0.1"));
+    let complaint = scene.fails(1, &["receivers", "99"]);
+    assert!(complaint.starts_with("receivers: not-found: "), "{complaint}");
+}
+
+#[test]
+fn a_follower_that_was_away_is_told_what_it_missed() {
+    let scene = Scene::new();
+    write(&scene.local("a"), b"alpha");
+    scene.done(&scene.put(&scene.local("a"), "chat/1", &[]));
+    let first = printed(follow(&scene, "chat", "got", &["--after", "0", "--count", "1"]));
+    let position: Vec<&str> = first.lines().last().expect("a line").split('\t').collect();
+    let [_, after, journal] = position[..] else { panic!("{first}") };
+    for name in ["chat/2", "elsewhere/3", "chat/4"] {
+        write(&scene.local("b"), name.as_bytes());
+        scene.done(&scene.put(&scene.local("b"), name, &[]));
+    }
+    let going_on = ["--after", after, "--journal", journal, "--count", "2"];
+    let second = printed(follow(&scene, "chat", "got", &going_on));
+    let numbers: Vec<&str> =
+        second.lines().filter_map(|line| line.strip_prefix("received\t")?.split('\t').next()).collect();
+    assert_eq!(numbers, ["2", "4"], "{second}");
+    // The number of another journal says nothing: that is told, and then all that is known.
+    let strange = ["--after", "2", "--journal", "00112233445566778899aabbccddeeff", "--count", "3"];
+    let third = printed(follow(&scene, "chat", "anew", &strange));
+    assert!(third.starts_with("gap\tunknown\n"), "{third}");
 }

@@ -178,6 +178,69 @@ fn a_file_is_uploaded_and_a_taken_name_is_asked_about() {
 }
 
 #[test]
+fn a_topic_is_followed_until_esc_and_sent_to() {
+    let (host, one, two) = (host(1), TempDir::new().unwrap(), TempDir::new().unwrap());
+    std::fs::write(two.path().join("letter.txt"), "dear all").unwrap();
+    let server = Server::start(host.path(), &[]);
+    let mut follower = menu(server.address().into(), one.path(), 100, 30);
+    follower.see("> Browse & download");
+    follower.press("t");
+    follower.see("> photos");
+    follower.press(ENTER);
+    follower.see("Topic photos");
+    follower.press("f");
+    follower.see("Following photos on");
+    let mut sender = menu(server.address().into(), two.path(), 100, 30);
+    sender.see("> Browse & download");
+    sender.press("t");
+    sender.see("(another one, to be typed)");
+    // The last of them.
+    sender.press("\x1b[A");
+    sender.press(ENTER);
+    sender.see("Topic (a folder on the server)");
+    sender.press("photos/2026");
+    sender.press(ENTER);
+    sender.see("Topic photos/2026");
+    sender.press("s");
+    sender.see("File or folder to send");
+    sender.press(two.path().join("letter.txt").to_str().unwrap());
+    sender.press(ENTER);
+    sender.see("photos/2026/letter.txt · arrival 1 · 1 verified");
+    let screen = follower.see("verified");
+    assert!(screen.contains("photos/2026/letter.txt · 8 B · from 127.0.0.1"), "{screen}");
+    assert_eq!(std::fs::read_to_string(one.path().join("photos/2026/letter.txt")).unwrap(), "dear all");
+    // An arrow is no Esc, though it begins like one.
+    follower.press("\x1b[B");
+    follower.press(ESCAPE);
+    follower.see("1 of 1 file");
+    follower.see("> Topics");
+    follower.press("q");
+    assert_eq!(follower.child.wait().unwrap().exit_code(), 0);
+    follower.read_to_end();
+    follower.assert_restored();
+}
+
+#[test]
+fn two_interrupts_while_following_give_the_terminal_back() {
+    let (host, downloads) = (host(1), TempDir::new().unwrap());
+    let server = Server::start(host.path(), &[]);
+    let mut session = menu(server.address().into(), downloads.path(), 100, 30);
+    session.see("> Browse & download");
+    session.press("t");
+    session.see("> photos");
+    session.press(ENTER);
+    session.see("Topic photos");
+    session.press(ENTER);
+    session.see("Following photos on");
+    session.press(INTERRUPT);
+    session.see("> Topics");
+    session.press(INTERRUPT);
+    assert_eq!(session.child.wait().unwrap().exit_code(), 130);
+    session.read_to_end();
+    session.assert_restored();
+}
+
+#[test]
 fn a_server_that_is_not_there_is_told_and_another_address_can_be_given() {
     let (host, downloads) = (host(1), TempDir::new().unwrap());
     let server = Server::start(host.path(), &[]);

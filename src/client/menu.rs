@@ -15,6 +15,7 @@ use super::session::Session;
 use super::terminal::menu::{Answer, ConflictAction, Item, Layout, Scope, ask, ask_conflict, choose, input};
 use super::terminal::picker::{Outcome, PickerEntry, Tree, pick};
 use super::terminal::quantity::{counted, size};
+use super::topics;
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::root::Root;
@@ -28,7 +29,7 @@ use std::time::{Duration, SystemTime};
 
 /// Where a step of the conversation leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     /// To the main menu.
     Menu,
     /// Out of the program, with this code.
@@ -50,6 +51,7 @@ pub(super) fn run(context: &Context) -> Result<u8> {
         let items = [
             Item::new("Browse & download", 'b'),
             Item::new("Upload", 'u'),
+            Item::new("Topics", 't'),
             Item::new("Settings", 's'),
             Item::new("Quit", 'q'),
         ];
@@ -60,7 +62,8 @@ pub(super) fn run(context: &Context) -> Result<u8> {
                 match chosen {
                     0 => menu.browse(),
                     1 => menu.upload(),
-                    2 => menu.settings(),
+                    2 => topics::visit(&menu.context),
+                    3 => menu.settings(),
                     _ => return Ok(exit::OK),
                 }
             }
@@ -193,10 +196,8 @@ impl Menu {
             Answer::Back => return Ok(Next::Menu),
             Answer::Quit => return Ok(Next::Leave(INTERRUPTED)),
         };
-        {
-            let to = OsStr::new(folder.trim());
-            put::run(&self.context, put::Words { command: "put", paths: &[path], to, name: None })?;
-        }
+        let to = OsStr::new(folder.trim());
+        put::run(&self.context, put::Words { command: "put", paths: &[path], to, name: None })?;
         Ok(Next::Menu)
     }
 
@@ -387,7 +388,7 @@ fn setting_lines(settings: &Settings) -> Vec<Item> {
     ]
 }
 
-fn expand_home(path: &str) -> String {
+pub(super) fn expand_home(path: &str) -> String {
     match (path.strip_prefix("~/"), std::env::var("HOME")) {
         (Some(rest), Ok(home)) => format!("{home}/{rest}"),
         _ => path.to_owned(),
@@ -395,6 +396,6 @@ fn expand_home(path: &str) -> String {
 }
 
 /// The terminal's own failure is this machine's.
-fn asked<T>(result: io::Result<T>) -> Result<T> {
+pub(super) fn asked<T>(result: io::Result<T>) -> Result<T> {
     result.map_err(|error| Error::local("ask on", "the terminal", error))
 }

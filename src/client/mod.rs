@@ -16,7 +16,7 @@
 //! | `subscribe` | following topics: what arrives is fetched, verified and put in place |
 //! | `report` | what became of each file, for people and for programs |
 //! | `commands` | one file a command |
-//! | `menu` | the same for people |
+//! | `menu`, `topics` | the same for people |
 //! | `terminal` | screen, picker, bars; knows nothing of the network |
 
 pub mod arguments;
@@ -38,6 +38,7 @@ pub mod session;
 mod stream;
 mod subscribe;
 pub mod terminal;
+mod topics;
 mod upload;
 
 pub use commands::run;

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// PUTs that may be unanswered; half of what the protocol allows (PROTOCOL.md, section 11).
-const WINDOW: usize = 512;
+const WINDOW: usize = 1024;
 /// Up to this size a file is read into memory, hashed and sent without asking.
 const SMALL: u64 = 1024 * 1024;
 

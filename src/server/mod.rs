@@ -34,6 +34,7 @@ use record::Stats;
 use refuse::Refuser;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -90,12 +91,14 @@ impl Shared {
 /// [`crate::error::Error::Local`] if a thread that is needed from the start cannot be started.
 pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Console, stop: &Stop) -> Result<Drained> {
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+    let descriptors = descriptors.unwrap_or(usize::MAX);
     let shared = Arc::new(Shared {
         registry: Arc::new(Registry::new(config.max_connections)),
         stats: Stats::default(),
         console,
         next_transfer: AtomicU64::new(started.as_secs() << 24),
-        grouped: put::Grouped::default(),
+        grouped: put::Grouped::new(descriptors),
         store,
         config,
     });
@@ -148,8 +151,8 @@ fn open_watch(store: &Store) -> Option<Watch> {
 /// Removes what broken uploads left and arrivals that are not kept any longer, and says so in the log; at the start also
 /// what is in the journal.
 pub fn sweep(store: &Store, when: Sweep) {
-    if let (Sweep::Start, Some(opened)) = (when, store.journal_opened()) {
-        log_journal(opened);
+    if when == Sweep::Start {
+        log_journal(store.journal_opened());
     }
     match store.journal().map_or(Ok(0), |journal| journal.trim(SystemTime::now())) {
         Ok(0) => {}
@@ -165,7 +168,10 @@ pub fn sweep(store: &Store, when: Sweep) {
     }
 }
 
-fn log_journal(opened: &Opened) {
+fn log_journal(opened: Option<&Opened>) {
+    let Some(opened) = opened else {
+        return log::warn!(event = "journal"; "there is none: .hostdir cannot be written, so no folder can be followed");
+    };
     let level = if opened.is_whole() { log::Level::Info } else { log::Level::Warn };
     log::log!(level, event = "journal", found:% = opened; "");
 }

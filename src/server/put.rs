@@ -20,11 +20,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Most files of a group: each holds a descriptor until it is durable. A flush of the file system costs about the same
-/// for few files as for many.
-const GROUP_FILES: usize = 256;
-/// While the groups of all sessions hold this many files, none grows beyond [`GROUP_FILES_WHEN_MANY`].
-const ALL_GROUPS_FILES: usize = 2048;
+/// Most files of a group: as many as a client may send ahead (PROTOCOL.md, section 11). Each holds a descriptor until it is
+/// durable. A flush of the file system costs about the same for few files as for many.
+const GROUP_FILES: usize = 1024;
+/// While the groups of all sessions hold this share of the descriptors that the process may have, none grows beyond
+/// [`GROUP_FILES_WHEN_MANY`].
+const SHARE_OF_DESCRIPTORS: usize = 4;
 const GROUP_FILES_WHEN_MANY: usize = 16;
 /// Most bytes of a group.
 const GROUP_BYTES: u64 = 16 * 1024 * 1024;
@@ -40,27 +41,38 @@ pub(super) struct Group {
 }
 
 /// How many files and folders wait in the groups of all sessions.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Grouped(Arc<AtomicUsize>);
+#[derive(Debug, Clone)]
+pub(super) struct Grouped {
+    count: Arc<AtomicUsize>,
+    /// From this many on there are many.
+    many: usize,
+}
 
 /// A file or folder counted in [`Grouped`], until this is dropped.
 #[derive(Debug)]
 struct Place(Grouped);
 
 impl Grouped {
+    /// None yet, in a process that may have so many descriptors.
+    pub(super) fn new(descriptors: usize) -> Self {
+        Self { count: Arc::default(), many: descriptors / SHARE_OF_DESCRIPTORS }
+    }
+
     fn place(&self) -> Place {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.count.fetch_add(1, Ordering::Relaxed);
         Place(self.clone())
     }
 
     fn most_of_a_group(&self) -> usize {
-        if self.0.load(Ordering::Relaxed) < ALL_GROUPS_FILES { GROUP_FILES } else { GROUP_FILES_WHEN_MANY }
+        let held = self.count.load(Ordering::Relaxed);
+        let room = self.many.saturating_sub(held);
+        room.clamp(GROUP_FILES_WHEN_MANY, GROUP_FILES)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -332,7 +332,7 @@ impl LiveReader {
     /// [`ErrorCode::Changed`] if what was read turned out to be wrong; [`ErrorCode::Abandoned`];
     /// [`ErrorCode::Unavailable`] if the sender is away for `away`.
     pub fn next(&self, patience: Duration, away: Duration) -> Result<Next> {
-        let until = Instant::now() + patience;
+        let began = Instant::now();
         let mut state = self.upload.lock();
         loop {
             self.check(&state)?;
@@ -348,7 +348,7 @@ impl LiveReader {
                 }
                 Stage::Coming | Stage::Away(_) => {}
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = patience.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return Ok(Next::Nothing);
             }

@@ -3,7 +3,7 @@
 //! Owns a bounded memory of the late arrivals: who followed the folder when each came, and what became of it there.
 
 use crate::wire::{ReceiptOutcome, SubscriberId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) struct Receivers {
 
 #[derive(Debug, Default)]
 struct Known {
-    of_arrivals: BTreeMap<u64, Vec<Received>>,
+    of_arrivals: BTreeMap<u64, HashMap<SubscriberId, Received>>,
     count: usize,
 }
 
@@ -57,13 +57,12 @@ impl Receivers {
 
     /// Whether a subscriber was there when an arrival came.
     pub(super) fn is_expected(&self, number: u64, subscriber: SubscriberId) -> bool {
-        let known = self.lock();
-        known.of_arrivals.get(&number).is_some_and(|them| them.iter().any(|it| it.subscriber == subscriber))
+        self.lock().of_arrivals.get(&number).is_some_and(|them| them.contains_key(&subscriber))
     }
 
     /// The receivers of an arrival; `None` if they are not known (any more).
     pub(super) fn of(&self, number: u64) -> Option<Vec<Received>> {
-        self.lock().of_arrivals.get(&number).cloned()
+        Some(self.lock().of_arrivals.get(&number)?.values().cloned().collect())
     }
 
     /// Waits until somebody has said something, or for `patience`.
@@ -79,13 +78,10 @@ impl Receivers {
 impl Known {
     fn receiver(&mut self, number: u64, subscriber: SubscriberId, name: &str) -> &mut Received {
         let receivers = self.of_arrivals.entry(number).or_default();
-        match receivers.iter().position(|it| it.subscriber == subscriber) {
-            Some(index) => &mut receivers[index],
-            None => {
-                self.count = self.count.saturating_add(1);
-                receivers.push_mut(Received { subscriber, name: name.to_owned(), outcome: None })
-            }
-        }
+        receivers.entry(subscriber).or_insert_with(|| {
+            self.count = self.count.saturating_add(1);
+            Received { subscriber, name: name.to_owned(), outcome: None }
+        })
     }
 
     fn forget_oldest(&mut self) {

@@ -103,7 +103,8 @@ fn follow(peer: &mut Peer, journal: &Mutex<Journal>, subscribe: Subscribe) {
         }
         let known = journal.arrivals.len() as u64;
         let id = JournalId([journal.id; 16]);
-        let is_known = subscribe.journal.is_none_or(|asked| asked == id);
+        let is_known =
+            subscribe.journal.is_none_or(|asked| asked == id) && subscribe.after.is_none_or(|after| after <= known);
         let after = if is_known { subscribe.after.unwrap_or(known) } else { 0 };
         let oldest = journal.forgotten + 1;
         peer.reply(&Reply::Subscribed(Subscribed { journal: id, oldest, after }));
@@ -283,6 +284,16 @@ fn history_that_is_gone_is_said_loudly() {
     server.journal().forgotten = 0;
     server.run(&["chat", "--count", "3"]).ends(0).says("the server has a new journal");
     assert_eq!(server.journal().subscribed.last().unwrap().after, Some(3));
+}
+
+#[test]
+fn a_server_that_was_put_back_to_an_older_state_is_followed_anew() {
+    let server = Server::start(&[("chat/a", b"a"), ("chat/b", b"b"), ("chat/c", b"c")]);
+    server.run(&["chat", "--from", "start", "--count", "3"]).ends(0);
+    server.journal().arrivals.truncate(1);
+    server.add("chat/d", b"d");
+    let run = server.run(&["chat", "--count", "2", "--json"]).ends(0);
+    assert_eq!((&run.file("chat/a")["status"], &run.file("chat/d")["status"]), (&json!("identical"), &json!("ok")));
 }
 
 #[test]

@@ -17,10 +17,12 @@ import cbor2
 from blake3 import blake3
 
 PREAMBLE = b"\x8ahostdir"  # section 1
-HELLO, LIST, GET, RECEIPT, PUT, BEGIN, FINISH, ABANDON, PING = range(0x01, 0x0A)  # section 2
+HELLO, LIST, GET, RECEIPT, PUT, BEGIN, FINISH, ABANDON, PING, SUBSCRIBE, RECEIVERS = range(0x01, 0x0C)  # section 2
 DATA = 0x10
 WELCOME, ENTRIES, LISTED, FILE, END, OFFER, STORED, PONG, ERROR = *range(0x81, 0x89), 0x8F
-SERVER_KINDS = {WELCOME, ENTRIES, LISTED, FILE, END, OFFER, STORED, PONG, ERROR, DATA}
+LIVE, RECEIVED = 0x89, 0x8A
+SUBSCRIBED, ARRIVING, ARRIVED, ABANDONED, GAP, POSITION, PAUSED = EVENTS = range(0x90, 0x97)
+SERVER_KINDS = {WELCOME, ENTRIES, LISTED, FILE, END, OFFER, STORED, PONG, ERROR, DATA, LIVE, RECEIVED, *EVENTS}
 MAX_BEFORE_WELCOME, MAX_CONTROL, MAX_DATA = 1024, 65_536, 1_048_576
 CHUNK = 256 * 1024
 SILENCE = 60  # seconds; section 12
@@ -34,6 +36,7 @@ ERRORS = {  # section 10
 OUTCOMES = {0: "new", 1: "renamed", 2: "overwritten", 3: "identical", 4: "skipped"}  # section 8
 CONFLICTS = {"rename": 0, "skip": 1, "fail": 2, "overwrite": 3}
 VERIFIED, MISMATCH, NOT_STORED, GIVEN_UP = range(4)  # section 9
+STATES = {0: "verified", 1: "fetching", 2: "failed", 3: "gone"}  # section 16
 
 
 class Failure(Exception):
@@ -384,6 +387,127 @@ def stored(connection, answer, how):
     print(f"{outcome}\t{shown(path)}\t{how}")
 
 
+class Follower:
+    """Section 16, on one connection: told of a file, it asks for it, and follows again from where it was told to."""
+
+    def __init__(self, connection, arguments):
+        self.connection, self.arguments = connection, arguments
+        self.folder = os.fsencode(arguments.folder)
+        self.after = arguments.after
+        self.journal = bytes.fromhex(arguments.journal) if arguments.journal else None
+        self.subscriber = os.urandom(16)
+        self.left = arguments.count
+        self.here = set()  # numbers of arrivals that came live, and may still be told
+        self.tried = set()  # live ids
+
+    def run(self):
+        while self.left:
+            self.subscribe()
+            wanted = self.listen()
+            self.fetch(*wanted)
+        print(f"position\t{self.after}\t{self.journal.hex()}")
+
+    def subscribe(self):
+        request = {0: [self.folder], 3: self.subscriber}
+        if self.after is not None:
+            request[1] = self.after
+        if self.journal and self.after:
+            request[2] = self.journal
+        self.connection.send(SUBSCRIBE, request)
+        answer = self.connection.expect(SUBSCRIBED)
+        self.journal = self.connection.field(answer, 0, bytes)
+        self.after = self.connection.field(answer, 2, int)
+        self.connection.field(answer, 1, int)
+        print("following", file=sys.stderr, flush=True)
+
+    def listen(self):
+        """Up to something to fetch: the request for it, and what is known of it."""
+        while True:
+            kind, body = self.connection.expect(*EVENTS[1:6])
+            if kind == ARRIVING:
+                live, path = self.connection.field(body, 0, bytes), self.checked(self.connection.field(body, 1, bytes))
+                if live not in self.tried:
+                    self.tried.add(live)
+                    return {0: path, 5: live}, None
+            elif kind == ARRIVED:
+                number, path = self.connection.field(body, 0, int), self.checked(self.connection.field(body, 1, bytes))
+                size, digest = self.connection.field(body, 2, int), self.connection.field(body, 3, bytes)
+                self.after = number
+                if number not in self.here:
+                    return {0: path, 4: False}, (number, path, size, digest)
+            elif kind == ABANDONED:
+                print(f"abandoned\t{shown(self.checked(self.connection.field(body, 1, bytes)))}", flush=True)
+            else:
+                self.after = self.connection.field(body, 0, int)
+                if kind == GAP:
+                    print(f"gap\t{body.get(1, 'unknown')}", flush=True)
+
+    def checked(self, path):
+        """A server that could name other files could choose what is written."""
+        if not is_valid_path(path) or (self.folder and not path.startswith(self.folder + b"/")):
+            raise Violation("an event of a folder that was not asked for")
+        return path
+
+    def fetch(self, request, arrival):
+        self.connection.send(GET, request)
+        # What is told until the server has seen the request is told again after the next SUBSCRIBE.
+        while self.connection.expect(*EVENTS[1:])[0] != PAUSED:
+            pass
+        try:
+            header, content, end = self.receive(LIVE if arrival is None else FILE)
+        except Refused as refusal:
+            print(f"refused\t{refusal.code}\t{shown(request[0])}", flush=True)
+            return
+        transfer = self.connection.field(header, 0, int)
+        if arrival is None:
+            number = end.get(2)
+            path = self.checked(self.connection.field(end, 1, bytes))
+            arrival = number, path, len(content), self.connection.field(end, 0, bytes)
+        number, path, size, digest = arrival
+        if len(content) != size or blake3(content).digest() != digest:
+            self.connection.send(RECEIPT, {0: transfer, 1: MISMATCH})
+            return
+        if number is None:  # the content was there already, and is no arrival
+            return
+        target = os.path.join(self.arguments.output, os.fsdecode(path))
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "xb") as file:
+            file.write(content)
+        self.here.add(number)
+        self.left -= 1
+        self.connection.send(RECEIPT, {0: transfer, 1: VERIFIED, 2: number, 3: self.subscriber})
+        how = "live" if 5 in request else "whole"
+        print(f"received\t{number}\t{shown(path)}\t{size}\t{how}\t{digest.hex()}", flush=True)
+
+    def receive(self, header_kind):
+        """The whole answer. The last frame before an ERROR is perhaps padding: nothing of it is kept here."""
+        header = self.connection.expect(header_kind)
+        if self.connection.field(header, 4, int, 0) != 0:
+            raise Violation("another part than was asked for")
+        content = bytearray()
+        while True:
+            kind, body = self.connection.expect(DATA, END)
+            if kind == END:
+                return header, bytes(content), body
+            content += body
+
+
+def follow(connection, arguments):
+    Follower(connection, arguments).run()
+
+
+def receivers(connection, arguments):
+    """Section 16: who received an arrival."""
+    connection.send(RECEIVERS, {0: arguments.number, 1: arguments.wait})
+    answer = connection.expect(RECEIVED)
+    for receiver in connection.field(answer, 0, list):
+        if not isinstance(receiver, list) or [type(value) for value in receiver[:2]] != [str, int]:
+            raise Violation("a receiver that is not [name, state]")
+        if receiver[1] not in STATES:
+            raise Violation("a receiver in an unknown state")
+        print(f"{STATES[receiver[1]]}\t{shown(receiver[0])}")
+
+
 def ping(connection, _arguments):
     """Section 9."""
     connection.send(PING, {})
@@ -415,6 +539,19 @@ def parse(arguments):
     command.add_argument("--on-conflict", choices=CONFLICTS, default="rename")
     command.add_argument("--stop-after", type=int, metavar="BYTES", help="break the connection then")
     command.set_defaults(run=put)
+
+    command = commands.add_parser("follow", help="receive what arrives in a folder")
+    command.add_argument("folder", nargs="?", default="")
+    command.add_argument("-o", "--output", required=True, metavar="DIR")
+    command.add_argument("--after", type=int, metavar="NUMBER")
+    command.add_argument("--journal", metavar="HEX")
+    command.add_argument("--count", type=int, required=True, metavar="N")
+    command.set_defaults(run=follow)
+
+    command = commands.add_parser("receivers", help="who received an arrival")
+    command.add_argument("number", type=int)
+    command.add_argument("--wait", type=int, default=0, metavar="S")
+    command.set_defaults(run=receivers)
 
     commands.add_parser("ping", help="see whether the server answers").set_defaults(run=ping)
     return parser.parse_args(arguments)

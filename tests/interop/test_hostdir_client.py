@@ -248,6 +248,43 @@ class ClientTest(unittest.TestCase):
             self.assertEqual(code, 1, answer)
             self.assertTrue(err.startswith("ping: "), err)
 
+    def follows(self, events, answers, *arguments):
+        """A server that tells `events` at each SUBSCRIBE and gives one of `answers` to each GET."""
+        answers = iter(answers)
+
+        def answer(kind, body):
+            if kind == client.SUBSCRIBE:
+                return [(client.SUBSCRIBED, {0: bytes(16), 1: 1, 2: body.get(1, 0)}), *events]
+            if kind == client.GET:
+                return [(client.PAUSED, {0: 0}), *next(answers)]
+            return []
+
+        with FakeServer(answer) as server:
+            result = self.run_client(server, "follow", "chat", "-o", self.folder, "--count", "1", *arguments)
+        return *result, server
+
+    def test_live_bytes_that_are_not_what_was_announced_are_fetched_by_the_path(self):
+        live, digest = bytes(range(16)), blake3(CONTENT).digest()
+        arrived = {0: 1, 1: b"chat/f", 2: len(CONTENT), 3: digest, 4: 0, 5: 0, 6: live}
+        wrong = [
+            (client.LIVE, {0: 5, 3: b"v"}), (client.DATA, b"wrong"), (client.END, {0: digest, 1: b"chat/f", 2: 1}),
+        ]
+        right = [(client.FILE, {0: 6, 1: len(CONTENT), 2: 0, 3: b"v", 5: len(CONTENT)}), (client.DATA, CONTENT), (client.END, {})]
+        events = [(client.ARRIVING, {0: live, 1: b"chat/f"}), (0xC1, {}), (client.ARRIVED, arrived)]
+        code, out, err, server = self.follows(events, [wrong, right])
+        self.assertEqual((code, err.replace("following\n", "")), (0, ""))
+        self.assertIn(f"received\t1\tchat/f\t{len(CONTENT)}\twhole\t", out)
+        receipts = server.bodies(client.RECEIPT)
+        self.assertEqual([receipt[1] for receipt in receipts], [client.MISMATCH, client.VERIFIED])
+        self.assertEqual((receipts[1][2], len(receipts[1][3])), (1, 16))
+
+    def test_an_event_of_another_folder_ends_it(self):
+        for path in b"other/f", b"chat/../f", b"chatter/f":
+            arrived = {0: 1, 1: path, 2: 1, 3: bytes(32), 4: 0, 5: 0}
+            code, _, err, _ = self.follows([(client.ARRIVED, arrived)], [])
+            self.assertEqual((code, "not asked for" in err), (1, True), err)
+        self.assertEqual(os.listdir(self.folder), [])
+
 
 if __name__ == "__main__":
     unittest.main()

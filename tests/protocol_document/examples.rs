@@ -4,7 +4,7 @@ use crate::cbor::unhex;
 use crate::document::{Side, Step, fenced, steps};
 use crate::message::{Message, cut, decode};
 use crate::notation;
-use hostdir::wire::{Digest, Kind, PREAMBLE, Phase, Reply, Request};
+use hostdir::wire::{Digest, Gap, Kind, LiveId, PREAMBLE, Phase, Position, Reply, Request};
 use std::collections::HashSet;
 
 /// A step, decoded.
@@ -94,6 +94,13 @@ struct Reader {
     due: u64,
     kept: Vec<u8>,
     waiting: Vec<Kind>,
+    /// Up to which arrival was told; `None` while nothing is followed.
+    told: Option<u64>,
+    is_following: bool,
+    /// The upload that is fetched as it comes.
+    live: Option<LiveId>,
+    /// Arrivals that the client has.
+    received: Vec<u64>,
 }
 
 #[test]
@@ -108,15 +115,30 @@ fn the_session_adds_up() {
         }
     }
     assert_eq!(reader.waiting, [], "requests without an answer");
-    assert_eq!((reader.downloads, reader.uploads), (2, 2), "whole transfers");
+    assert_eq!((reader.downloads, reader.uploads), (3, 3), "whole transfers");
 }
 
 impl Reader {
     fn request(&mut self, request: &Request, text: &str) {
+        if std::mem::take(&mut self.is_following) {
+            self.waiting.push(Kind::Subscribe);
+        }
         match request {
+            Request::Subscribe(subscribe) => {
+                assert!(self.told.is_none() || subscribe.after == self.told, "{text}");
+                self.told = subscribe.after;
+                self.waiting.push(Kind::Subscribe);
+            }
+            Request::Receivers(receivers) => {
+                assert!(receivers.wait <= 60, "{text}");
+                self.waiting.push(Kind::Receivers);
+            }
             Request::Hello(_) | Request::List(_) | Request::Ping => self.waiting.push(request.kind()),
             Request::Get(_) | Request::Put(_) => {
                 self.waiting.push(request.kind());
+                if let Request::Get(get) = request {
+                    assert!(get.live.is_none() || get.live == self.live, "{text}: an upload that was not announced");
+                }
                 if let Request::Put(put) = request {
                     self.due = put.size.expect(text);
                     self.content.clear();
@@ -132,7 +154,7 @@ impl Reader {
                 self.kept = b"milk, ".to_vec();
                 assert!(self.content.starts_with(&self.kept), "{text}");
             }
-            Request::Receipt(_) => {}
+            Request::Receipt(receipt) => self.received.extend(receipt.number),
         }
     }
 
@@ -144,7 +166,13 @@ impl Reader {
             Reply::Stored(_) => &[Kind::Put],
             Reply::Error(_) => &[Kind::Get, Kind::Put],
             Reply::Pong => &[Kind::Ping],
-            Reply::Entries(_) | Reply::File(_) | Reply::Offer(_) | Reply::Wait => &[],
+            Reply::Subscribed(_) | Reply::Paused(_) => &[Kind::Subscribe],
+            Reply::Received(_) => &[Kind::Receivers],
+            Reply::Entries(_) | Reply::File(_) | Reply::Live(_) | Reply::Offer(_) | Reply::Wait => &[],
+            Reply::Arriving(_) | Reply::Arrived(_) | Reply::Abandoned(_) | Reply::Gap(_) | Reply::Position(_) => {
+                assert!(self.is_following, "{text} while nobody follows");
+                &[]
+            }
         };
         if !answered.is_empty() {
             assert!(answered.contains(&self.waiting.remove(0)), "{text} answers another request");
@@ -166,6 +194,24 @@ impl Reader {
                 assert_eq!(offer.digest, (offer.offset > 0).then(|| digest(&self.kept)), "{text}");
             }
             Reply::Stored(_) => self.uploads += 1,
+            Reply::Live(live) => {
+                self.content.truncate(live.offset as usize);
+                self.due = live.size.expect(text);
+            }
+            Reply::Subscribed(subscribed) => {
+                assert_eq!(Some(subscribed.after), self.told, "{text}");
+                self.is_following = true;
+            }
+            Reply::Arriving(arriving) => self.live = Some(arriving.live),
+            Reply::Abandoned(abandoned) => assert_ne!(Some(abandoned.live), self.live, "{text}"),
+            Reply::Arrived(arrived) => {
+                assert!(Some(arrived.number) > self.told, "{text}");
+                let is_fetched = arrived.digest == digest(&self.content) && arrived.size == self.content.len() as u64;
+                assert_eq!(is_fetched, self.received.contains(&arrived.number), "{text}");
+                self.told = Some(arrived.number);
+            }
+            Reply::Gap(Gap { after, .. }) | Reply::Position(Position { after }) => self.told = Some(*after),
+            Reply::Paused(position) => assert_eq!(Some(position.after), self.told, "{text}"),
             _ => {}
         }
     }

@@ -112,10 +112,13 @@ fn describe_request(request: &Request, fields: &mut Fields) {
             fields.push_if_some("length", get.length);
             fields.push_if_some("version", get.version.as_ref().map(|version| bytes(version.as_bytes())));
             fields.push_if_some("digest", get.digest);
+            fields.push_if_some("live", get.live.map(|live| bytes(&live.0)));
         }
         Request::Receipt(receipt) => {
             fields.push("transfer", receipt.transfer.0);
             fields.push("outcome", receipt.outcome as u8);
+            fields.push_if_some("number", receipt.number);
+            fields.push_if_some("subscriber", receipt.subscriber.map(|subscriber| bytes(&subscriber.0)));
         }
         Request::Put(put) => {
             fields.push_bytes("path", &put.path);
@@ -131,6 +134,17 @@ fn describe_request(request: &Request, fields: &mut Fields) {
         Request::Finish(finish) => fields.push_bytes("digest", &finish.digest.0),
         Request::Abandon(abandon) => fields.push_unless_default("keep", abandon.keep),
         Request::Ping => {}
+        Request::Subscribe(subscribe) => {
+            let folders: Vec<String> = subscribe.folders.iter().map(|folder| bytes(folder)).collect();
+            fields.push("folders", format!("[{}]", folders.join(", ")));
+            fields.push_if_some("after", subscribe.after);
+            fields.push_if_some("journal", subscribe.journal.map(|journal| bytes(&journal.0)));
+            fields.push_if_some("subscriber", subscribe.subscriber.map(|subscriber| bytes(&subscriber.0)));
+        }
+        Request::Receivers(receivers) => {
+            fields.push("number", receivers.number);
+            fields.push_unless_default("wait", receivers.wait);
+        }
     }
 }
 
@@ -163,7 +177,18 @@ fn describe_reply(reply: &Reply, fields: &mut Fields) {
             fields.push_unless_default("offset", file.offset);
             fields.push("length", file.length);
         }
-        Reply::End(end) => fields.push_if_some("digest", end.digest.map(|digest| bytes(&digest.0))),
+        Reply::End(end) => {
+            fields.push_if_some("digest", end.digest.map(|digest| bytes(&digest.0)));
+            fields.push_if_some("path", end.path.as_ref().map(|path| bytes(path)));
+            fields.push_if_some("number", end.number);
+        }
+        Reply::Live(live) => {
+            fields.push("transfer", live.transfer.0);
+            fields.push_if_some("size", live.size);
+            fields.push_if_some("modified", live.modified);
+            fields.push_bytes("version", live.version.as_bytes());
+            fields.push_unless_default("offset", live.offset);
+        }
         Reply::Offer(offer) => {
             fields.push("transfer", offer.transfer.0);
             fields.push_unless_default("offset", offer.offset);
@@ -173,12 +198,54 @@ fn describe_reply(reply: &Reply, fields: &mut Fields) {
             fields.push("transfer", stored.transfer.0);
             fields.push_bytes("path", &stored.path);
             fields.push("outcome", stored.outcome as u8);
+            fields.push_if_some("number", stored.number);
         }
         Reply::Error(fault) => {
             fields.push("code", fault.code.number());
             fields.push_text("message", fault.message.as_ref());
         }
         Reply::Pong | Reply::Wait => {}
+        event => describe_event(event, fields),
+    }
+}
+
+fn describe_event(event: &Reply, fields: &mut Fields) {
+    match event {
+        Reply::Received(received) => {
+            let receivers = received.receivers.iter().map(|it| format!("[\"{}\", {}]", it.name, it.state as u8));
+            fields.push("receivers", format!("[{}]", receivers.collect::<Vec<_>>().join(", ")));
+            fields.push_unless_default("more", received.more);
+        }
+        Reply::Subscribed(subscribed) => {
+            fields.push_bytes("journal", &subscribed.journal.0);
+            fields.push("oldest", subscribed.oldest);
+            fields.push("after", subscribed.after);
+        }
+        Reply::Arriving(arriving) => {
+            fields.push_bytes("live", &arriving.live.0);
+            fields.push_bytes("path", &arriving.path);
+            fields.push_if_some("size", arriving.size);
+        }
+        Reply::Arrived(arrived) => {
+            fields.push("number", arrived.number);
+            fields.push_bytes("path", &arrived.path);
+            fields.push("size", arrived.size);
+            fields.push_bytes("digest", &arrived.digest.0);
+            fields.push("modified", arrived.modified);
+            fields.push("time", arrived.time);
+            fields.push_if_some("live", arrived.live.map(|live| bytes(&live.0)));
+            fields.push_text("publisher", arrived.publisher.as_ref());
+        }
+        Reply::Abandoned(abandoned) => {
+            fields.push_bytes("live", &abandoned.live.0);
+            fields.push_bytes("path", &abandoned.path);
+        }
+        Reply::Gap(gap) => {
+            fields.push("after", gap.after);
+            fields.push_if_some("missed", gap.missed);
+        }
+        Reply::Position(position) | Reply::Paused(position) => fields.push("after", position.after),
+        other => panic!("{other:?} is no event"),
     }
 }
 

@@ -51,8 +51,12 @@ fn a_key_that_is_not_an_integer_is_refused() {
 /// The fields without which a message means nothing, as the tables of PROTOCOL.md have them.
 fn required(kind: Kind) -> &'static [u8] {
     match kind {
-        Kind::Hello | Kind::Receipt => &[0, 1],
+        Kind::Hello | Kind::Receipt | Kind::Arriving | Kind::Abandoned => &[0, 1],
         Kind::Get | Kind::Put | Kind::Finish | Kind::Welcome | Kind::Offer | Kind::Error => &[0],
+        Kind::Subscribe | Kind::Receivers | Kind::Received | Kind::Gap | Kind::Position | Kind::Paused => &[0],
+        Kind::Live => &[0, 3],
+        Kind::Subscribed => &[0, 1, 2],
+        Kind::Arrived => &[0, 1, 2, 3, 4, 5],
         Kind::Entries => &[1],
         Kind::File => &[0, 1, 2, 3, 5],
         Kind::Stored => &[0, 1, 2],
@@ -94,7 +98,7 @@ fn a_value_of_another_type_is_refused() {
 /// Whether PROTOCOL.md allows `value` in the place of `field`, or leaves it open (null in the place of a field that
 /// may be missing; an integer's width).
 fn may_stand(kind: Kind, field: &Field, value: &[u8]) -> bool {
-    let is_time = matches!((kind, field.key), (Kind::File, 2) | (Kind::Put, 3));
+    let is_time = matches!((kind, field.key), (Kind::File | Kind::Live, 2) | (Kind::Put, 3) | (Kind::Arrived, 4 | 5));
     match (class(&field.value), class(value)) {
         (Class::Unsigned | Class::Negative, Class::Negative) => is_time,
         (Class::Unsigned | Class::Negative, Class::Unsigned) => true,
@@ -131,6 +135,12 @@ fn byte_strings_of_fixed_length_are_refused_at_any_other() {
         assert_eq!(upload.is_ok(), length == 16, "an upload id of {length}");
         let version = Request::decode(Kind::Get, &with("a2 00 4166 03", length));
         assert_eq!(version.is_ok(), (1..=32).contains(&length), "a version of {length}");
+        let live = Request::decode(Kind::Get, &with("a2 00 4166 05", length));
+        assert_eq!(live.is_ok(), length == 16, "a live id of {length}");
+        let journal = Request::decode(Kind::Subscribe, &with("a2 00 8140 02", length));
+        assert_eq!(journal.is_ok(), length == 16, "a journal id of {length}");
+        let subscriber = Request::decode(Kind::Subscribe, &with("a2 00 8140 03", length));
+        assert_eq!(subscriber.is_ok(), length == 16, "a subscriber id of {length}");
     }
 }
 
@@ -172,12 +182,33 @@ fn announced_lengths_are_not_believed() {
     for count in ["9bffffffffffffffff", "9b0000000100000000", "9affffffff"] {
         let body = unhex(&format!("a1 01 {count} 84 4166 00 05 07"));
         assert!(Reply::decode(Kind::Entries, &body).is_err(), "{count}");
+        let folders = unhex(&format!("a1 00 {count} 40"));
+        assert!(Request::decode(Kind::Subscribe, &folders).is_err(), "{count}");
+        let receivers = unhex(&format!("a1 00 {count} 82 6161 00"));
+        assert!(Reply::decode(Kind::Received, &receivers).is_err(), "{count}");
+    }
+}
+
+#[test]
+fn a_receiver_with_too_few_elements_or_an_unknown_state_is_refused() {
+    for receivers in
+        ["81 80", "81 81 6161", "81 82 6161 04", "81 82 6161 17", "81 82 4161 00", "81 82 00 6161", "81 f6"]
+    {
+        assert!(Reply::decode(Kind::Received, &unhex(&format!("a1 00 {receivers}"))).is_err(), "{receivers}");
+    }
+    assert!(Reply::decode(Kind::Received, &unhex("a1 00 81 83 6161 03 f6")).is_ok(), "further elements are ignored");
+}
+
+#[test]
+fn folders_that_are_no_byte_strings_are_refused() {
+    for folders in ["81 6161", "81 00", "81 80", "82 4161 f6", "81 5f 4161 ff"] {
+        assert!(Request::decode(Kind::Subscribe, &unhex(&format!("a1 00 {folders}"))).is_err(), "{folders}");
     }
 }
 
 #[test]
 fn reserved_kinds_are_unknown() {
-    let reserved = [0x00, 0x0a, 0x0b, 0x0f, 0x11, 0x3f, 0x80, 0x89, 0x8e, 0x90, 0x9f, 0xa0, 0xbf];
+    let reserved = [0x00, 0x0c, 0x0f, 0x11, 0x3f, 0x80, 0x8b, 0x8e, 0x97, 0x9f, 0xa0, 0xbf];
     for byte in reserved {
         let header = [0, 0, 0, 1, byte];
         for phase in [Phase::Greeting, Phase::Session] {

@@ -24,6 +24,18 @@ fn version() -> impl Strategy<Value = Version> {
     vec(any::<u8>(), 1..=Version::MAX).prop_map(|bytes| Version::new(&bytes).expect("1 to 32 bytes"))
 }
 
+fn live() -> impl Strategy<Value = LiveId> {
+    any::<[u8; 16]>().prop_map(LiveId)
+}
+
+fn subscriber() -> impl Strategy<Value = SubscriberId> {
+    any::<[u8; 16]>().prop_map(SubscriberId)
+}
+
+fn journal() -> impl Strategy<Value = JournalId> {
+    any::<[u8; 16]>().prop_map(JournalId)
+}
+
 fn error_code() -> impl Strategy<Value = ErrorCode> {
     any::<u16>().prop_map(ErrorCode::from_number)
 }
@@ -54,8 +66,83 @@ prop_compose! {
         outcome in select(vec![
             ReceiptOutcome::Verified, ReceiptOutcome::Mismatch, ReceiptOutcome::NotStored, ReceiptOutcome::GivenUp,
         ]),
+        number: Option<u64>,
+        subscriber in option::of(subscriber()),
     ) -> Request {
-        Request::Receipt(Receipt::new(transfer, outcome))
+        Request::Receipt(Receipt { transfer, outcome, number, subscriber })
+    }
+}
+
+prop_compose! {
+    fn subscribe()(
+        folders in vec(raw(), 0..20),
+        after: Option<u64>,
+        journal in option::of(journal()),
+        subscriber in option::of(subscriber()),
+    ) -> Request {
+        Request::Subscribe(Subscribe { folders, after, journal, subscriber })
+    }
+}
+
+prop_compose! {
+    fn live_header()(
+        transfer in transfer(),
+        size: Option<u64>,
+        modified: Option<i64>,
+        version in version(),
+        offset: u64,
+    ) -> Reply {
+        Reply::Live(LiveHeader { transfer, size, modified, version, offset })
+    }
+}
+
+prop_compose! {
+    fn receiver()(
+        name: String,
+        state in select(vec![
+            ReceiverState::Verified, ReceiverState::Fetching, ReceiverState::Failed, ReceiverState::Gone,
+        ]),
+    ) -> Receiver {
+        Receiver { name, state }
+    }
+}
+
+prop_compose! {
+    fn received()(receivers in vec(receiver(), 0..10), more: u64) -> Reply {
+        Reply::Received(Received { receivers, more })
+    }
+}
+
+prop_compose! {
+    fn subscribed()(journal in journal(), oldest: u64, after: u64) -> Reply {
+        Reply::Subscribed(Subscribed { journal, oldest, after })
+    }
+}
+
+prop_compose! {
+    fn arriving()(live in live(), path in raw(), size: Option<u64>) -> Reply {
+        Reply::Arriving(Arriving { live, path, size })
+    }
+}
+
+prop_compose! {
+    fn arrived()(
+        number: u64,
+        path in raw(),
+        size: u64,
+        digest in digest(),
+        modified: i64,
+        time: i64,
+        live in option::of(live()),
+        publisher: Option<String>,
+    ) -> Reply {
+        Reply::Arrived(Arrived { number, path, size, digest, modified, time, live, publisher })
+    }
+}
+
+prop_compose! {
+    fn end()(digest in option::of(digest()), path in option::of(raw()), number: Option<u64>) -> Reply {
+        Reply::End(End { digest, path, number })
     }
 }
 
@@ -127,8 +214,9 @@ prop_compose! {
             StoredOutcome::New, StoredOutcome::Renamed, StoredOutcome::Overwritten, StoredOutcome::Identical,
             StoredOutcome::Skipped,
         ]),
+        number: Option<u64>,
     ) -> Reply {
-        Reply::Stored(Stored { transfer, path, outcome, number: None })
+        Reply::Stored(Stored { transfer, path, outcome, number })
     }
 }
 
@@ -143,18 +231,32 @@ fn message() -> impl Strategy<Value = Message> {
         digest().prop_map(|digest| Request::Finish(Finish { digest })),
         any::<bool>().prop_map(|keep| Request::Abandon(Abandon { keep })),
         Just(Request::Ping),
+        subscribe(),
+        any::<(u64, u64)>().prop_map(|(number, wait)| Request::Receivers(Receivers { number, wait })),
+    ];
+    let event = prop_oneof![
+        subscribed(),
+        arriving(),
+        arrived(),
+        (live(), raw()).prop_map(|(live, path)| Reply::Abandoned(Abandoned { live, path })),
+        any::<(u64, Option<u64>)>().prop_map(|(after, missed)| Reply::Gap(Gap { after, missed })),
+        any::<u64>().prop_map(|after| Reply::Position(Position { after })),
+        any::<u64>().prop_map(|after| Reply::Paused(Position { after })),
     ];
     let reply = prop_oneof![
         welcome(),
         entries(),
         listed(),
         file(),
-        option::of(digest()).prop_map(|digest| Reply::End(End { digest, ..End::default() })),
+        end(),
         offer(),
         stored(),
         Just(Reply::Pong),
         (error_code(), any::<Option<String>>()).prop_map(|(code, message)| Reply::Error(Fault { code, message })),
         Just(Reply::Wait),
+        live_header(),
+        received(),
+        event,
     ];
     prop_oneof![request.prop_map(Message::Request), reply.prop_map(Message::Reply)]
 }

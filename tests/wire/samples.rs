@@ -30,6 +30,23 @@ pub const DIGEST: Digest = {
 const UPLOAD: UploadId =
     UploadId([0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf]);
 
+/// b0 b1 … bf.
+const LIVE: LiveId = LiveId(counting(0xb0));
+/// c0 c1 … cf.
+const JOURNAL: JournalId = JournalId(counting(0xc0));
+/// d0 d1 … df.
+const SUBSCRIBER: SubscriberId = SubscriberId(counting(0xd0));
+
+const fn counting(first: u8) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let mut at = 0;
+    while at < 16 {
+        bytes[at] = first + at as u8;
+        at += 1;
+    }
+    bytes
+}
+
 fn raw(bytes: &[u8]) -> RawBytes {
     RawBytes::from(bytes)
 }
@@ -53,6 +70,10 @@ fn plain_put(path: &[u8]) -> Put {
 
 fn stored(outcome: StoredOutcome) -> Reply {
     Reply::Stored(Stored { transfer: TransferId(9), path: raw(b"a (1).txt"), outcome, number: None })
+}
+
+fn receiver(name: &str, state: ReceiverState) -> Receiver {
+    Receiver { name: name.into(), state }
 }
 
 fn receipt(transfer: u64, outcome: ReceiptOutcome) -> Request {
@@ -93,9 +114,10 @@ fn requests() -> Vec<(&'static str, Request, &'static str)> {
                 length: Some(0),
                 version: Some(version(&[1, 2])),
                 digest: Some(false),
-                live: None,
+                live: Some(LIVE),
             }),
-            "00000018 03 a5 00 43ff2f66 01 1b0000000100000000 02 00 03 420102 04 f4",
+            "0000002a 03 a6 00 43ff2f66 01 1b0000000100000000 02 00 03 420102 04 f4 \
+             05 50b0b1b2b3b4b5b6b7b8b9babbbcbdbebf",
         ),
         ("RECEIPT verified", receipt(7, ReceiptOutcome::Verified), "00000005 04 a2 00 07 01 00"),
         ("RECEIPT mismatch", receipt(u64::MAX, ReceiptOutcome::Mismatch), "0000000d 04 a2 00 1bffffffffffffffff 01 01"),
@@ -105,6 +127,15 @@ fn requests() -> Vec<(&'static str, Request, &'static str)> {
             "0000000d 04 a2 00 1bffffffffffffffff 01 02",
         ),
         ("RECEIPT given up", receipt(u64::MAX, ReceiptOutcome::GivenUp), "0000000d 04 a2 00 1bffffffffffffffff 01 03"),
+        (
+            "RECEIPT of an arrival",
+            Request::Receipt(Receipt {
+                number: Some(12),
+                subscriber: Some(SUBSCRIBER),
+                ..Receipt::new(TransferId(0), ReceiptOutcome::Verified)
+            }),
+            "00000019 04 a4 00 00 01 00 02 0c 03 50d0d1d2d3d4d5d6d7d8d9dadbdcdddedf",
+        ),
         ("PUT, least", Request::Put(plain_put(b"f")), "00000004 05 a1 00 4166"),
         (
             "PUT of a folder",
@@ -147,6 +178,24 @@ fn requests() -> Vec<(&'static str, Request, &'static str)> {
         ("ABANDON, least", Request::Abandon(Abandon::default()), "00000001 08 a0"),
         ("ABANDON, full", Request::Abandon(Abandon { keep: true }), "00000003 08 a1 00 f5"),
         ("PING", Request::Ping, "00000001 09 a0"),
+        (
+            "SUBSCRIBE, least",
+            Request::Subscribe(Subscribe { folders: vec![raw(b"")], after: None, journal: None, subscriber: None }),
+            "00000004 0a a1 00 8140",
+        ),
+        (
+            "SUBSCRIBE, full",
+            Request::Subscribe(Subscribe {
+                folders: vec![raw(b"chat"), raw(b"a/b")],
+                after: Some(65_536),
+                journal: Some(JOURNAL),
+                subscriber: Some(SUBSCRIBER),
+            }),
+            "00000036 0a a4 00 82446368617443612f62 01 1a00010000 02 50c0c1c2c3c4c5c6c7c8c9cacbcccdcecf \
+             03 50d0d1d2d3d4d5d6d7d8d9dadbdcdddedf",
+        ),
+        ("RECEIVERS, least", Request::Receivers(Receivers { number: 1, wait: 0 }), "00000003 0b a1 00 01"),
+        ("RECEIVERS, full", Request::Receivers(Receivers { number: 300, wait: 10 }), "00000007 0b a2 00 19012c 01 0a"),
     ]
 }
 
@@ -222,8 +271,8 @@ fn replies() -> Vec<(&'static str, Reply, &'static str)> {
         ("END, least", Reply::End(End::default()), "00000001 85 a0"),
         (
             "END, full",
-            Reply::End(End { digest: Some(DIGEST), ..End::default() }),
-            "00000024 85 a1 00 5820000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+            Reply::End(End { digest: Some(DIGEST), path: Some(raw(b"f")), number: Some(12) }),
+            "00000029 85 a3 00 5820000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f 01 4166 02 0c",
         ),
         (
             "OFFER, least",
@@ -245,13 +294,114 @@ fn replies() -> Vec<(&'static str, Reply, &'static str)> {
         ),
         ("STORED identical", stored(StoredOutcome::Identical), "00000010 87 a3 00 09 01 4961202831292e747874 02 03"),
         ("STORED skipped", stored(StoredOutcome::Skipped), "00000010 87 a3 00 09 01 4961202831292e747874 02 04"),
+        (
+            "STORED as an arrival",
+            Reply::Stored(Stored {
+                transfer: TransferId(9),
+                path: raw(b"f"),
+                outcome: StoredOutcome::New,
+                number: Some(12),
+            }),
+            "0000000a 87 a4 00 09 01 4166 02 00 03 0c",
+        ),
         ("PONG", Reply::Pong, "00000001 88 a0"),
+        (
+            "LIVE, least",
+            Reply::Live(LiveHeader {
+                transfer: TransferId(1),
+                size: None,
+                modified: None,
+                version: version(b"v"),
+                offset: 0,
+            }),
+            "00000006 89 a2 00 01 03 4176",
+        ),
+        (
+            "LIVE, full",
+            Reply::Live(LiveHeader {
+                transfer: TransferId(258),
+                size: Some(10),
+                modified: Some(-5),
+                version: version(&[1, 2]),
+                offset: 4,
+            }),
+            "0000000f 89 a5 00 190102 01 0a 02 24 03 420102 04 04",
+        ),
+        ("RECEIVED, least", Reply::Received(Received::default()), "00000003 8a a1 00 80"),
+        (
+            "RECEIVED, full",
+            Reply::Received(Received {
+                receivers: vec![
+                    receiver("10.0.0.1:5", ReceiverState::Verified),
+                    receiver("a", ReceiverState::Fetching),
+                    receiver("b", ReceiverState::Failed),
+                    receiver("c", ReceiverState::Gone),
+                ],
+                more: 7,
+            }),
+            "0000001e 8a a2 00 84826a31302e302e302e313a3500826161018261620282616303 01 07",
+        ),
         ("ERROR, least", Reply::Error(Fault { code: ErrorCode::NotFound, message: None }), "00000003 8f a1 00 07"),
         (
             "ERROR, full, of a code to come",
             Reply::Error(Fault { code: ErrorCode::Other(u16::MAX), message: Some("no such file".into()) }),
             "00000013 8f a2 00 19ffff 01 6c6e6f20737563682066696c65",
         ),
+        (
+            "SUBSCRIBED",
+            Reply::Subscribed(Subscribed { journal: JOURNAL, oldest: 1, after: 0 }),
+            "00000017 90 a3 00 50c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 01 01 02 00",
+        ),
+        (
+            "ARRIVING, least",
+            Reply::Arriving(Arriving { live: LIVE, path: raw(b"f"), size: None }),
+            "00000016 91 a2 00 50b0b1b2b3b4b5b6b7b8b9babbbcbdbebf 01 4166",
+        ),
+        (
+            "ARRIVING, full",
+            Reply::Arriving(Arriving { live: LIVE, path: raw(b"f"), size: Some(5_000_000_000) }),
+            "00000020 91 a3 00 50b0b1b2b3b4b5b6b7b8b9babbbcbdbebf 01 4166 02 1b000000012a05f200",
+        ),
+        (
+            "ARRIVED, least",
+            Reply::Arrived(Arrived {
+                number: 1,
+                path: raw(b"f"),
+                size: 0,
+                digest: DIGEST,
+                modified: 0,
+                time: 0,
+                live: None,
+                publisher: None,
+            }),
+            "0000002f 92 a6 00 01 01 4166 02 00 \
+             03 5820000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f 04 00 05 00",
+        ),
+        (
+            "ARRIVED, full",
+            Reply::Arrived(Arrived {
+                number: 1 << 32,
+                path: raw(b"\xff/f"),
+                size: 10,
+                digest: DIGEST,
+                modified: -1,
+                time: 1_700_000_000_000_000_000,
+                live: Some(LIVE),
+                publisher: Some("10.0.0.1".into()),
+            }),
+            "0000005d 92 a8 00 1b0000000100000000 01 43ff2f66 02 0a \
+             03 5820000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f 04 20 05 1b17979cfe362a0000 \
+             06 50b0b1b2b3b4b5b6b7b8b9babbbcbdbebf 07 6831302e302e302e31",
+        ),
+        (
+            "ABANDONED",
+            Reply::Abandoned(Abandoned { live: LIVE, path: raw(b"f") }),
+            "00000016 93 a2 00 50b0b1b2b3b4b5b6b7b8b9babbbcbdbebf 01 4166",
+        ),
+        ("GAP, least", Reply::Gap(Gap { after: 3, missed: None }), "00000003 94 a1 00 03"),
+        ("GAP, full", Reply::Gap(Gap { after: 3, missed: Some(2) }), "00000005 94 a2 00 03 01 02"),
+        ("POSITION", Reply::Position(Position { after: 24 }), "00000004 95 a1 00 1818"),
+        ("PAUSED", Reply::Paused(Position { after: 65_536 }), "00000007 96 a1 00 1a00010000"),
         ("WAIT", Reply::Wait, "00000001 c0 a0"),
     ]
 }

@@ -3,9 +3,9 @@
 pub(super) mod get;
 mod list;
 mod ping;
-mod publish;
+pub(super) mod publish;
 pub(super) mod put;
-mod subscribe;
+pub(super) mod subscribe;
 
 use super::arguments::{Arguments, Command, Settings};
 use super::cancel::{Cancel, INTERRUPTED};

@@ -14,7 +14,7 @@ use std::time::Instant;
 const NAMED: usize = 20;
 
 /// Publishes what the words stand for, and says who received it, after `wait` seconds at most.
-pub(super) fn run(context: &Context, words: Words<'_>, wait: u64) -> Result<u8> {
+pub(in crate::client) fn run(context: &Context, words: Words<'_>, wait: u64) -> Result<u8> {
     let report = Report::holding(context.style());
     if let Some(code) = send_words(context, words, &report)? {
         return Ok(code);

@@ -2,6 +2,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::Context;
+use super::get::again;
 use crate::client::arguments::Beginning;
 use crate::client::exit;
 use crate::client::report::say;
@@ -10,7 +11,7 @@ use crate::client::subscribe::{From, MOST_TOPICS, Plan, follow};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::wire::{ErrorCode, RemoteFolder};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -30,7 +31,7 @@ pub(super) fn run(context: &Context, wanted: Wanted<'_>) -> Result<u8> {
         say(&format!("subscribe: at most {MOST_TOPICS} topics at a time; / is everything"));
         return Ok(exit::USAGE);
     }
-    let topics: Result<Vec<_>> = wanted.topics.iter().map(topic).collect();
+    let topics: Result<Vec<_>> = wanted.topics.iter().map(|word| topic(word)).collect();
     let plan = Plan {
         topics: topics?,
         from: match wanted.from {
@@ -41,11 +42,13 @@ pub(super) fn run(context: &Context, wanted: Wanted<'_>) -> Result<u8> {
         count: wanted.count,
         exec: wanted.exec,
         live: !wanted.once_complete,
+        retry: again(),
     };
     follow(context, &plan)
 }
 
-fn topic(word: &OsString) -> Result<RemoteFolder> {
+/// The folder that a word names.
+pub(in crate::client) fn topic(word: &OsStr) -> Result<RemoteFolder> {
     RemoteFolder::parse(trim(word.as_bytes()))
         .map_err(|error| Error::refused(ErrorCode::BadPath, format!("{}: {error}", harmless(word.as_bytes()))))
 }

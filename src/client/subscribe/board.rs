@@ -155,11 +155,12 @@ impl Board {
         self.lock().cursor.as_ref().map(|cursor| (cursor.journal(), cursor.told()))
     }
 
-    /// SUBSCRIBED came. The answer tells whether it is the journal that was followed before, if one was.
-    pub(super) fn subscribed(&self, journal: JournalId, after: u64) -> Result<bool> {
+    /// SUBSCRIBED came: of the journal that was followed before, or of another one.
+    pub(super) fn subscribed(&self, journal: JournalId, after: u64) -> Result<()> {
         let mut state = self.lock();
         state.connections = state.connections.saturating_add(1);
-        let is_same = state.cursor.as_ref().is_none_or(|cursor| cursor.journal() == journal);
+        // A server that begins further back than it was asked to was put back to an older state: its numbers are others now.
+        let is_same = state.cursor.as_ref().is_none_or(|cursor| cursor.journal() == journal && cursor.told() <= after);
         match &mut state.cursor {
             Some(cursor) if is_same => cursor.pass(after),
             cursor => {
@@ -168,15 +169,7 @@ impl Board {
             }
         }
         self.changed.notify_all();
-        self.save(&mut state)?;
-        Ok(is_same)
-    }
-
-    /// The numbers that are known mean nothing any more.
-    pub(super) fn forget(&self) {
-        let mut state = self.lock();
-        state.cursor = None;
-        state.forget_numbers();
+        self.save(&mut state)
     }
 
     /// From here on, arrivals were missed, until [`Board::caught_up`].

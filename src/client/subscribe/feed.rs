@@ -12,7 +12,7 @@ use crate::client::options::Link;
 use crate::client::retry::Backoff;
 use crate::client::session::Session;
 use crate::error::{Error, Result};
-use crate::wire::{Arriving, ErrorCode, JournalId, RawBytes, Reply, Request, Subscribe, Subscribed, Violation};
+use crate::wire::{Arriving, JournalId, RawBytes, Reply, Request, Subscribe, Subscribed, Violation};
 use std::time::{Duration, Instant};
 
 /// A server that says nothing for so long after SUBSCRIBED has told everything that was missed.
@@ -45,12 +45,6 @@ impl Feed<'_> {
             let Err(error) = self.follow();
             if self.link.cancel.is_cancelled() || self.board.is_stopped() {
                 break Stop::Asked;
-            }
-            if error.code() == ErrorCode::OutOfRange && self.board.told().is_some() {
-                // The numbers are beyond what the server knows: it was put back to an older state.
-                self.board.forget();
-                self.teller.gap(None);
-                continue;
             }
             if !error.is_worth_a_retry() {
                 break Stop::Failed(error);
@@ -133,7 +127,7 @@ impl Feed<'_> {
                 path.iter().for_each(|path| self.teller.abandoned(path));
             }
             Reply::Gap(gap) => {
-                self.teller.gap(Some(&gap));
+                self.teller.gap(gap);
                 self.pass(gap.after);
             }
             Reply::Position(position) | Reply::Paused(position) => self.pass(position.after),

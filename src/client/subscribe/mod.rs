@@ -26,7 +26,6 @@ mod teller;
 
 use super::cancel::INTERRUPTED;
 use super::commands::Context;
-use super::commands::get::again;
 use super::exit;
 use super::folder::Folder;
 use super::options::Strategy;
@@ -70,6 +69,8 @@ pub(super) struct Plan {
     pub(super) exec: Option<PathBuf>,
     /// Whether uploads are fetched while they are on their way.
     pub(super) live: bool,
+    /// The command that tries again what failed.
+    pub(super) retry: String,
 }
 
 /// Follows topics until it is stopped, or enough has come; the exit code.
@@ -123,7 +124,7 @@ pub(super) fn follow(context: &Context, plan: &Plan) -> Result<u8> {
         Some(Stop::Asked) | None => INTERRUPTED,
     };
     let place = context.settings.dir.display().to_string();
-    teller.report.summary(&context.terminal, &again(), Some(&place));
+    teller.report.summary(&context.terminal, &plan.retry, Some(&place));
     Ok(code)
 }
 

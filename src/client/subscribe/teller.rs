@@ -85,8 +85,8 @@ impl Teller {
         self.line(&[format!("{} fetched", counted(missed, "missed file"))]);
     }
 
-    pub(super) fn gap(&self, gap: Option<&Gap>) {
-        let (after, missed) = (gap.map(|gap| gap.after), gap.and_then(|gap| gap.missed));
+    pub(super) fn gap(&self, gap: Gap) {
+        let Gap { after, missed } = gap;
         self.event("gap", json!({ "after": after, "missed": missed }));
         let line = match missed {
             Some(1) => "1 arrival is gone from the server".to_owned(),

@@ -4,10 +4,13 @@
 //! message is printed, and [`restore_now`] from whichever thread handles a signal. Knows nothing of what is drawn.
 
 use std::io::{self, Write};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
 
 use crossterm::{cursor, execute, terminal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
 const RAW: u8 = 1;
 const ALTERNATE: u8 = 2;
@@ -15,6 +18,10 @@ const ALTERNATE: u8 = 2;
 /// What must be given back. One terminal a process, so one record.
 static CHANGED: AtomicU8 = AtomicU8::new(0);
 static PANIC_HOOK: Once = Once::new();
+/// How the terminal was before [`Keys`].
+static BEFORE_KEYS: Mutex<Option<Termios>> = Mutex::new(None);
+/// A key that sends several bytes sends them at once: Esc alone has nothing behind it after this time.
+const REST_OF_A_KEY: Duration = Duration::from_millis(30);
 
 /// Where a program draws while it holds a [`Screen`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +69,72 @@ impl Drop for Screen {
     }
 }
 
+/// Keys one by one and unseen, while lines are printed as usual and Ctrl-C does what it always does. Only one at a time,
+/// and not together with a [`Screen`].
+#[derive(Debug)]
+pub struct Keys(());
+
+impl Keys {
+    /// Has the terminal pass keys on as they are pressed.
+    ///
+    /// # Errors
+    /// The terminal refused the mode.
+    pub fn enter() -> io::Result<Self> {
+        install_panic_hook();
+        let before = tcgetattr(io::stdin())?;
+        let mut keys = before.clone();
+        keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+        keys.special_codes[SpecialCodeIndex::VMIN] = 1;
+        keys.special_codes[SpecialCodeIndex::VTIME] = 0;
+        *BEFORE_KEYS.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        let guard = Self(());
+        tcsetattr(io::stdin(), OptionalActions::Now, &keys)?;
+        Ok(guard)
+    }
+
+    /// Whether Esc, or `q`, was pressed within `patience`. Other keys are passed over.
+    ///
+    /// # Errors
+    /// The terminal could not be read.
+    pub fn is_escape_pressed(&self, patience: Duration) -> io::Result<bool> {
+        match read_key(patience)?.as_slice() {
+            [b'q' | b'Q'] => Ok(true),
+            // Also behind other keys that were pressed quickly.
+            [.., b'\x1b'] => Ok(read_key(REST_OF_A_KEY)?.is_empty()),
+            _ => Ok(false),
+        }
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        restore_keys();
+    }
+}
+
+/// What was typed, if anything was.
+fn read_key(patience: Duration) -> io::Result<Vec<u8>> {
+    let stdin = io::stdin();
+    let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+    if poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&patience))? == 0 {
+        return Ok(Vec::new());
+    }
+    let mut bytes = [0; 32];
+    let count = rustix::io::read(&stdin, &mut bytes)?;
+    Ok(bytes.get(..count).unwrap_or_default().to_vec())
+}
+
+fn restore_keys() {
+    let before = BEFORE_KEYS.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(before) = before {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+    }
+}
+
 /// Gives the terminal back as it was, at once, from any thread; does nothing when there is nothing to give back. For
 /// the thread that handles a second Ctrl-C or SIGTERM, right before it ends the process.
 pub fn restore_now() {
+    restore_keys();
     let changed = CHANGED.swap(0, Ordering::SeqCst);
     if changed == 0 {
         return;

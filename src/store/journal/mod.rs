@@ -65,7 +65,7 @@
 //! # What it costs
 //!
 //! A flush for all who append at the same time. In memory about 35 bytes an arrival. A segment is dropped as a whole, so up
-//! to an eighth more than [`Keep`] says is there. Removals have files of their own, because they would otherwise push
+//! to an eighth more than [`Keep`] says is there, or a batch. Removals have files of their own, because they would otherwise push
 //! arrivals out, and need no flush.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -152,7 +152,7 @@ pub struct NewArrival {
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
-    /// Arrivals. Up to an eighth more may be there, and one at least.
+    /// Arrivals, at least one. Up to an eighth more may be there, or as many more as were appended at once.
     pub arrivals: u64,
     /// Time since they arrived.
     pub age: Duration,

@@ -243,6 +243,7 @@ pub(super) fn next_marker(kind: Kind, bytes: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "Clippy has no exception for tests")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

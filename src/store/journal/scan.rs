@@ -105,6 +105,7 @@ pub(super) fn read_at(file: &File, place: &mut [u8], offset: u64) -> rustix::io:
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "Clippy has no exception for tests")]
 mod tests {
     use super::*;
     use crate::store::journal::record::encode_removal;

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-/// Most arrivals of a segment. A segment is the least that can be dropped.
+/// Most arrivals of a segment, unless a single batch has more. A segment is the least that can be dropped.
 const SEGMENT_ARRIVALS: u64 = 4096;
 /// A segment that has reached this many bytes takes no more batches.
 const SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
@@ -72,7 +72,7 @@ impl Journal {
         // Only who holds the tail changes it.
         let first = self.index().last.saturating_add(1);
         first.checked_add(batch.len() as u64).ok_or(Errno::OVERFLOW).map_err(failed("number an arrival in"))?;
-        if tail.active.as_ref().is_none_or(|active| self.is_full(active, now)) {
+        if tail.active.as_ref().is_none_or(|active| self.is_full(active, batch.len() as u64, now)) {
             tail.active = None;
             tail.active = Some(self.begin_segment(first)?);
         }
@@ -91,12 +91,14 @@ impl Journal {
         Ok(first)
     }
 
-    fn is_full(&self, active: &Active, now: i64) -> bool {
+    fn is_full(&self, active: &Active, coming: u64, now: i64) -> bool {
         let arrivals = self.keep.arrivals.checked_div(u64::from(PARTS)).unwrap_or(0).clamp(1, SEGMENT_ARRIVALS);
         let age = self.keep.age.checked_div(PARTS).unwrap_or_default();
         let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
         let is_old = active.since.is_some_and(|since| now.saturating_sub(since) > age);
-        active.arrivals >= arrivals || active.end >= SEGMENT_BYTES || is_old
+        (active.arrivals > 0 && active.arrivals.saturating_add(coming) > arrivals)
+            || active.end >= SEGMENT_BYTES
+            || is_old
     }
 
     fn encode(&self, batch: Vec<NewArrival>, first: u64, time: i64, start: u64) -> Result<Batch, Failure> {
