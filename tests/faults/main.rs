@@ -11,6 +11,7 @@ mod common;
 mod crowd;
 mod disk;
 mod follow;
+mod journal;
 mod kill;
 mod ledger;
 mod model;
