@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Frame, Log, Server, Strace, content, digest_of, eventually, put_file, upload_id, whole};
-use hostdir::wire::{Begin, ErrorCode, Put, PutKind, Reply, Request, StoredOutcome};
+use hostdir::wire::{Begin, ErrorCode, Gap, Put, PutKind, RawBytes, Reply, Request, StoredOutcome, Subscribe};
 use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
@@ -211,4 +211,55 @@ fn why_the_server_does_not_start_is_a_line_of_its_own() {
         "{said}"
     );
     assert_eq!(code, Some(3));
+}
+
+/// Cause: the time was taken twice, once for the journal and once for those who follow.
+#[test]
+fn an_arrival_had_another_time_for_those_who_came_late() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let first = |server: &Server, after| {
+        let mut follower = server.client();
+        let folders = vec![RawBytes(Vec::new())];
+        follower.send(Request::Subscribe(Subscribe { folders, after, journal: None, subscriber: None })).unwrap();
+        assert!(matches!(follower.receive().unwrap(), Frame::Reply(Reply::Subscribed(_))));
+        server.client().put("f", b"x").unwrap().unwrap();
+        loop {
+            match follower.receive().unwrap() {
+                Frame::Reply(Reply::Arrived(arrived)) => return arrived,
+                Frame::Reply(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let told_at_once = first(&server, None);
+    server.kill();
+    assert_eq!(first(&Server::start(dir.path(), &[]), Some(0)), told_at_once);
+}
+
+/// Cause: 0 was taken for "the oldest that is known" also where it was the cursor of one who had followed an empty folder.
+#[test]
+fn whoever_followed_before_the_first_arrival_was_not_told_of_a_gap() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &["--keep-arrivals", "8"]);
+    let ask = |server: &Server, after, journal| {
+        let mut follower = server.client();
+        let folders = vec![RawBytes(Vec::new())];
+        follower.send(Request::Subscribe(Subscribe { folders, after, journal, subscriber: None })).unwrap();
+        let Frame::Reply(Reply::Subscribed(subscribed)) = follower.receive().unwrap() else { panic!() };
+        (follower, subscribed)
+    };
+    let (_, first) = ask(&server, None, None);
+    assert_eq!(first.after, 0);
+    for number in 0..40 {
+        server.client().put(format!("f{number}"), b"x").unwrap().unwrap();
+    }
+    server.kill();
+    let server = Server::start(dir.path(), &["--keep-arrivals", "8"]);
+    let (mut follower, again) = ask(&server, Some(0), Some(first.journal));
+    let gone = again.oldest - 1;
+    assert!((again.after, gone > 20) == (0, true), "{again:?}");
+    assert_eq!(follower.receive().unwrap(), Frame::Reply(Reply::Gap(Gap { after: gone, missed: Some(gone) })));
+    // Who asks for the oldest that is known misses nothing.
+    assert_eq!(ask(&server, Some(0), None).1.after, gone);
 }

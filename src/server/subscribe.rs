@@ -75,7 +75,7 @@ fn start(subscribe: &Subscribe, journal: &Journal) -> Result<Start> {
     let before_oldest = journal.oldest().saturating_sub(1);
     let after = match (subscribe.after, subscribe.journal) {
         (None, _) => return Ok(Start { after: journal.last(), gap: None }),
-        (Some(0), _) => return Ok(Start { after: before_oldest, gap: None }),
+        (Some(0), None) => return Ok(Start { after: before_oldest, gap: None }),
         (Some(_), None) => return Err(Violation::Contradiction("SUBSCRIBE with a number of no journal").into()),
         (Some(after), Some(id)) if id == journal.id() && after <= journal.last() => after,
         (Some(_), Some(_)) => {

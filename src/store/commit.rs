@@ -5,6 +5,7 @@
 //! arrivals are in the journal; only then is anything acknowledged.
 
 use super::flush::{Flusher, with_flusher};
+use super::topics::now;
 use super::underway::FileIdentity;
 use super::unflushed::Folder;
 use super::{Finished, NewArrival, OnWait, Plan, Store};
@@ -53,6 +54,7 @@ impl Placed<'_> {
             size: identity.size,
             digest: *digest,
             modified: identity.modified,
+            time: now(),
             inode: identity.inode,
             live: self.plan.upload.and_then(|upload| store.live_id(upload)),
             publisher: self.plan.publisher.clone(),

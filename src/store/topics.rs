@@ -176,7 +176,6 @@ impl Store {
     /// [`Error::Local`]: none of them has arrived then.
     pub(super) fn announce(&self, new: Vec<NewArrival>) -> Result<Vec<u64>> {
         let Some(journal) = self.journal().filter(|_| !new.is_empty()) else { return Ok(Vec::new()) };
-        let time = now();
         let numbers = journal.append(new.clone())?;
         let arrivals: Vec<Arrival> = new
             .into_iter()
@@ -187,7 +186,7 @@ impl Store {
                 size: new.size,
                 digest: new.digest,
                 modified: new.modified,
-                time,
+                time: new.time,
                 live: new.live,
                 publisher: new.publisher,
             })
@@ -226,7 +225,8 @@ impl Store {
             None => self.digest(&self.root.open_file(path)?, on_wait)?,
         };
         let publisher = publisher.map(str::to_owned);
-        let new = NewArrival { path: path.clone(), size, digest, modified, inode: stat.st_ino, live: None, publisher };
+        let (path, inode) = (path.clone(), stat.st_ino);
+        let new = NewArrival { path, size, digest, modified, time: now(), inode, live: None, publisher };
         Ok(self.announce(vec![new])?.first().copied())
     }
 
@@ -241,7 +241,8 @@ impl Store {
     }
 }
 
-fn now() -> i64 {
+/// What an arrival that is announced now says of its time.
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -5,6 +5,7 @@
 //! came while the server was down is found by the walk that sets the watches up.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::topics::now;
 use super::{NewArrival, Store};
 use crate::error::{Error, Result};
 use crate::root::nanoseconds;
@@ -242,7 +243,8 @@ impl Store {
             return Ok(Rested::NotYet);
         }
         let (inode, path) = (stat.st_ino, path.clone());
-        let new = NewArrival { path, size, digest, modified, inode, live: None, publisher: None };
+        let time = now();
+        let new = NewArrival { path, size, digest, modified, time, inode, live: None, publisher: None };
         self.announce(vec![new])?;
         Ok(Rested::Arrived)
     }

@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod away;
 mod broken;
 mod commands;
 mod conflicts;

@@ -86,3 +86,20 @@ fn an_argument_that_is_not_text_does_not_end_the_client() {
     let mut get = client(scene.server.address(), &scene.downloads());
     run(get.arg("get").arg(name)).ok();
 }
+
+/// Cause: a file that the server listed was called published without a word to the server, so its arrival had no number,
+/// nobody was asked who received it, and it was acknowledged before it was known to be durable.
+#[test]
+fn a_file_that_was_published_before_was_called_published_by_its_name_in_a_listing() {
+    let scene = Scene::new();
+    for (name, size) in [("small", 100), ("large", 3_000_000)] {
+        let path = scene.local(name);
+        write_random(&path, 1, size);
+        let publish = ["publish", "chat", path.to_str().unwrap(), "--json"];
+        let first = scene.run(&publish).ends(0).file(&format!("chat/{name}"));
+        let again = scene.run(&publish).ends(0).file(&format!("chat/{name}"));
+        assert_eq!((&again["status"], &again["bytes"]), (&"identical".into(), &0.into()));
+        assert_eq!(again["number"], first["number"]);
+        assert!(again["receivers"].is_array(), "{again}");
+    }
+}

@@ -8,7 +8,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod crowd;
 mod disk;
+mod follow;
+mod journal;
 mod kill;
 mod ledger;
 mod model;
@@ -16,4 +19,5 @@ mod mount;
 mod power;
 mod race;
 mod syscall;
+mod topics;
 mod wire;

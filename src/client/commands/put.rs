@@ -107,9 +107,18 @@ pub(super) fn send_words(context: &Context, words: Words<'_>, report: &Report) -
     if context.settings.dry_run {
         dry_run(&plan, report);
     } else {
+        if command == "publish" {
+            ask_for_arrivals(&mut plan);
+        }
         send(context, plan, session, report);
     }
     Ok(None)
+}
+
+/// What a listing shows may not have arrived yet, and has no number there: only the server's answer to an upload says both.
+fn ask_for_arrivals(plan: &mut Plan) {
+    let same = plan.files.iter_mut().filter(|job| job.there == There::Same);
+    same.for_each(|job| job.there = There::Taken);
 }
 
 /// Sums up what was sent; the exit code.

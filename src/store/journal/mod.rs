@@ -142,6 +142,8 @@ pub struct NewArrival {
     pub digest: Digest,
     /// Modification time, nanoseconds since the epoch.
     pub modified: i64,
+    /// When it arrived, nanoseconds since the epoch.
+    pub time: i64,
     /// Of the file, for [`Journal::holds`].
     pub inode: u64,
     /// The upload that it was, if that had an id.

@@ -78,7 +78,7 @@ impl Journal {
         }
         let Some(active) = tail.active.take() else { return Err(failed("write to")(Errno::BADF)) };
         let start = active.end;
-        let batch = self.encode(batch, first, now, start)?;
+        let batch = self.encode(batch, first, start)?;
         let count = batch.arrivals.len() as u64;
         let (active, result) = active.append(&batch.bytes);
         tail.active = active;
@@ -101,10 +101,10 @@ impl Journal {
             || is_old
     }
 
-    fn encode(&self, batch: Vec<NewArrival>, first: u64, time: i64, start: u64) -> Result<Batch, Failure> {
+    fn encode(&self, batch: Vec<NewArrival>, first: u64, start: u64) -> Result<Batch, Failure> {
         let (mut bytes, mut arrivals) = (Vec::new(), Vec::with_capacity(batch.len()));
         for (new, number) in batch.into_iter().zip(first..) {
-            let NewArrival { path, size, digest, modified, inode, live, publisher } = new;
+            let NewArrival { path, size, digest, modified, time, inode, live, publisher } = new;
             let arrival = Arrival { number, path, size, digest, modified, time, live, publisher };
             encode_arrival(self.origin.id, &arrival, inode, &mut bytes);
             arrivals.push((arrival, inode, start.saturating_add(bytes.len() as u64)));

@@ -4,6 +4,7 @@
 
 mod damage;
 
+use super::folder::nanoseconds;
 use super::*;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -63,6 +64,7 @@ fn new(seed: u64) -> NewArrival {
         size: seed,
         digest: Digest(*blake3::hash(&seed.to_le_bytes()).as_bytes()),
         modified: -5,
+        time: nanoseconds(SystemTime::now()),
         inode: seed,
         live: (seed % 2 == 1).then(|| live(seed)),
         publisher: (seed % 3 == 1).then(|| "10.0.0.7".into()),
