@@ -12,7 +12,7 @@ use crate::staged::{NotCommitted, Ready, Replace, Staged, Staging, set_modified}
 use crate::transfer::digest_file;
 use crate::wire::{Digest, FileHeader, LiveHeader, LiveId, OnConflict, RemoteFolder, RemotePath, Version};
 use rustix::fs::{AtFlags, FileType, FlockOperation, flock, fstat, statat, unlinkat};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +39,8 @@ pub struct Folder {
     process: u32,
     once: AtomicU64,
     open: OpenFolders,
+    /// Folders that this run has made: nothing is looked for in them.
+    made: Mutex<HashSet<RemoteFolder>>,
 }
 
 /// What is known of a file before it is asked for.
@@ -91,7 +93,8 @@ impl Folder {
             }
         }
         let (process, once, open) = (std::process::id(), AtomicU64::new(0), OpenFolders::default());
-        Ok(Self { root, staging, partials: Mutex::new(partials), process, once, open })
+        let (partials, made) = (Mutex::new(partials), Mutex::default());
+        Ok(Self { root, staging, partials, process, once, open, made })
     }
 
     /// Bytes that can still be written.
@@ -102,6 +105,9 @@ impl Folder {
     /// Looks at what is there under a file's name.
     pub(super) fn look(&self, path: &RemotePath, size: u64, modified: i64, policy: OnConflict) -> Result<Before> {
         let parent = path.parent();
+        if self.made().contains(&parent) {
+            return Ok(Before::Fetch);
+        }
         match self.open.get(&parent, || self.root.open_folder(&parent)) {
             Ok(folder) => look_in(&self.root, folder.as_fd(), path, size, modified, policy),
             Err(_) => Ok(Before::Fetch),
@@ -290,9 +296,19 @@ impl Folder {
         self.partials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn made(&self) -> MutexGuard<'_, HashSet<RemoteFolder>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A folder, made if it is missing.
     fn folder(&self, folder: &RemoteFolder) -> Result<Arc<OwnedFd>> {
-        self.open.get(folder, || self.root.make_folders(folder).map(|made| made.folder))
+        self.open.get(folder, || {
+            let made = self.root.make_folders(folder)?;
+            if !made.unflushed.is_empty() {
+                self.made().insert(folder.clone());
+            }
+            Ok(made.folder)
+        })
     }
 }
 

@@ -29,13 +29,14 @@ impl OpenFolders {
     /// A folder that is open since a moment ago, or is opened now.
     pub(super) fn get(&self, path: &RemoteFolder, open: impl FnOnce() -> Result<OwnedFd>) -> Result<Arc<OwnedFd>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|folder| folder.since.elapsed() < OPEN_FOR);
+        let now = Instant::now();
+        known.retain(|folder| now.saturating_duration_since(folder.since) < OPEN_FOR);
         if let Some(found) = known.iter().find(|folder| folder.path == *path) {
             return Ok(Arc::clone(&found.descriptor));
         }
         let descriptor = Arc::new(open()?);
         known.truncate(MOST - 1);
-        known.push_front(OpenFolder { path: path.clone(), descriptor: Arc::clone(&descriptor), since: Instant::now() });
+        known.push_front(OpenFolder { path: path.clone(), descriptor: Arc::clone(&descriptor), since: now });
         Ok(descriptor)
     }
 }

@@ -92,8 +92,8 @@ impl Connection {
             appetite: INPUT_AT_FIRST,
             output: Vec::new(),
             data_left: 0,
-            receiving: Pace::new(&deadlines, opened),
-            sending: Pace::new(&deadlines, opened),
+            receiving: Pace::new(&deadlines),
+            sending: Pace::new(&deadlines),
             deadlines,
         })
     }
@@ -159,7 +159,7 @@ impl Connection {
             }
             self.input.take(length);
             if header.kind == Kind::Wait && self.deadlines.wait == WaitFrame::Window {
-                self.receiving.restart(Instant::now());
+                self.receiving.restart();
             }
         }
     }
@@ -185,7 +185,7 @@ impl Connection {
         if count == 0 {
             return Err(Error::disconnected("receive"));
         }
-        self.receiving.moved(count, Instant::now());
+        self.receiving.moved(count);
         self.data_left = self.data_left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
         Ok(count)
     }
@@ -229,9 +229,8 @@ impl Connection {
 
     /// Gives the peer a fresh window: a transfer begins, or this side made it wait.
     pub fn restart_pace(&mut self) {
-        let now = Instant::now();
-        self.receiving.restart(now);
-        self.sending.restart(now);
+        self.receiving.restart();
+        self.sending.restart();
     }
 
     /// Queues a reply; it is sent when enough has gathered, or by [`Connection::flush`].
@@ -286,7 +285,7 @@ impl Connection {
                 Ok(0) => return self.pad(left, count),
                 Ok(moved) => {
                     left = left.saturating_sub(u32::try_from(moved).unwrap_or(u32::MAX));
-                    self.sending.moved(moved, Instant::now());
+                    self.sending.moved(moved);
                 }
                 Err(error) if is_of_the_file(&error) => return self.pad(left, count),
                 Err(error) => return Err(timed("send", self.deadlines.window, error)),
@@ -316,21 +315,10 @@ impl Connection {
 
     /// The next header, with the whole body behind it in the buffer if it is a control frame.
     fn next_header(&mut self, waiting: Await) -> Result<Option<FrameHeader>> {
-        let mut awaited = ("next frame", self.limit(waiting));
-        let mut deadline = match (self.phase, waiting) {
-            (Phase::Greeting, _) => after(self.opened, self.deadlines.greeting),
-            (Phase::Session, Await::Message) => after(Instant::now(), self.deadlines.idle),
-            (Phase::Session, Await::Transfer) => self.receiving.deadline(),
-        };
+        // Most frames are there already, and need no clock.
+        let mut until: Option<(Instant, (&'static str, Duration))> = None;
         let mut begun = false;
         loop {
-            if !self.input.unread().is_empty() && !begun {
-                begun = true;
-                let rest = after(Instant::now(), self.deadlines.frame);
-                if rest < deadline {
-                    (deadline, awaited) = (rest, ("rest of a frame", self.deadlines.frame));
-                }
-            }
             if let Some(header) = FrameHeader::decode(self.input.unread(), self.phase)? {
                 let body = if header.kind == Kind::Data { 0 } else { header.length as usize };
                 if self.input.unread().len() >= FRAME_HEADER.saturating_add(body) {
@@ -338,10 +326,29 @@ impl Connection {
                     return Ok(Some(header));
                 }
             }
+            let (mut deadline, mut awaited) = until.unwrap_or_else(|| self.patience(waiting));
+            if !self.input.unread().is_empty() && !begun {
+                begun = true;
+                let rest = after(Instant::now(), self.deadlines.frame);
+                if rest < deadline {
+                    (deadline, awaited) = (rest, ("rest of a frame", self.deadlines.frame));
+                }
+            }
+            until = Some((deadline, awaited));
             if self.fill(deadline, awaited)? == 0 {
                 return if begun { Err(Error::disconnected("receive")) } else { Ok(None) };
             }
         }
+    }
+
+    /// How long the next frame is waited for, and what to say if it takes longer.
+    fn patience(&mut self, waiting: Await) -> (Instant, (&'static str, Duration)) {
+        let deadline = match (self.phase, waiting) {
+            (Phase::Greeting, _) => after(self.opened, self.deadlines.greeting),
+            (Phase::Session, Await::Message) => after(Instant::now(), self.deadlines.idle),
+            (Phase::Session, Await::Transfer) => self.receiving.deadline(),
+        };
+        (deadline, ("next frame", self.limit(waiting)))
     }
 
     /// What the peer is granted in all, for the message if it takes longer.
@@ -402,7 +409,7 @@ impl Connection {
                 .transport
                 .write(bytes, more, deadline)
                 .map_err(|error| timed("send", self.deadlines.window, error))?;
-            self.sending.moved(count, Instant::now());
+            self.sending.moved(count);
             bytes = bytes.get(count..).unwrap_or_default();
         }
         Ok(())
