@@ -1,9 +1,11 @@
 //! Defects that were found and fixed; each test names the cause.
 
-use crate::common::{Launch, Log, Server};
-use crate::scene::{Scene, client, run, write, write_random};
+use crate::common::{Launch, Log, Server, eventually};
+use crate::scene::{Running, Scene, client, run, write, write_random};
 use std::fs;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Runs what follows with a limit of the size of files: a little above what is stored at a time (256 KiB), so that a file
@@ -101,5 +103,35 @@ fn a_file_that_was_published_before_was_called_published_by_its_name_in_a_listin
         assert_eq!((&again["status"], &again["bytes"]), (&"identical".into(), &0.into()));
         assert_eq!(again["number"], first["number"]);
         assert!(again["receivers"].is_array(), "{again}");
+    }
+}
+
+/// Cause: with one connection at a time, that one was also given an upload that was still on its way, besides the
+/// connection that is only for those.
+#[test]
+fn an_upload_that_stood_still_held_up_what_had_arrived() {
+    for how in [&[][..], &["--serial"], &["--jobs", "1"], &["--jobs", "2"]] {
+        let scene = Scene::new();
+        let (before, place) = (scene.server.log(Log::Events).len(), scene.local("one"));
+        let mut command = client(scene.server.address(), &place);
+        let follower = Running::start(command.args(["subscribe", "chat", "--count", "1", "--json"]).args(how));
+        eventually("it follows", || scene.server.log(Log::Events).len() > before + 1);
+        let stalled = ["first", "second", "third", "fourth"].map(|name| {
+            let mut command = scene.client();
+            command.args(["publish", "chat", "-", "--name", name, "--wait", "0", "--quiet"]);
+            let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+            child.stdin.as_mut().unwrap().write_all(b"line\n").unwrap();
+            child
+        });
+        let asked = || scene.server.log(Log::Events).iter().filter(|line| line.contains("event=connect ")).count();
+        // The one that follows, four that send, and those that fetch.
+        eventually("some are being fetched", || asked() >= 6);
+        scene.server.client().put("chat/small", b"small").unwrap().unwrap();
+        let run = follower.within(Duration::from_secs(30)).ends(0);
+        assert_eq!(run.file("chat/small")["status"], "ok", "{how:?}");
+        for mut child in stalled {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 }

@@ -215,9 +215,13 @@ impl Running {
     }
 
     /// Waits for its end. Whatever it did, it must not have panicked, nor sent an escape sequence.
-    pub fn wait(mut self) -> Run {
-        let shown = self.shown.clone();
-        let (patience, since) = (Duration::from_secs(scaled(180, 3600)), Instant::now());
+    pub fn wait(self) -> Run {
+        self.within(Duration::from_secs(scaled(180, 3600)))
+    }
+
+    /// As [`Running::wait`], with a limit of its own.
+    pub fn within(mut self, patience: Duration) -> Run {
+        let (shown, since) = (self.shown.clone(), Instant::now());
         while !self.has_ended() {
             assert!(since.elapsed() < patience, "not in {patience:?}: {shown} ends");
             thread::sleep(Duration::from_millis(2));

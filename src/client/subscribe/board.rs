@@ -84,7 +84,7 @@ pub(super) struct Board {
     /// What the file has. Locked while it is written, and before the state.
     saved: Mutex<Option<Saved>>,
     subscriber: SubscriberId,
-    /// Workers that may be at live uploads at a time: at least one must be left for what has arrived.
+    /// Workers for anything that may be at live uploads at a time: one must be left for what has arrived.
     most_live: usize,
 }
 
@@ -140,7 +140,7 @@ impl Board {
             claimed: 0,
             stop: None,
         };
-        let most_live = jobs.saturating_sub(1).max(1);
+        let most_live = jobs.saturating_sub(1);
         Self { state: Mutex::new(state), changed: Condvar::new(), file, saved: Mutex::default(), subscriber, most_live }
     }
 
@@ -444,7 +444,7 @@ impl State {
             return Some(Work::Files(self.next_files()));
         }
         // What has arrived does not keep its worker waiting, so it is no live upload in that sense.
-        let may_wait = self.at_live < most_live;
+        let may_wait = wanted == Wanted::Live || self.at_live < most_live;
         let has_arrived = |live: &LiveId| self.lives.get(live).is_some_and(|known| known.arrival.is_some());
         let index = self.waiting.iter().position(|live| may_wait || has_arrived(live))?;
         let live = self.waiting.remove(index)?;

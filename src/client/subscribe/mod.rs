@@ -32,7 +32,7 @@ use super::cancel::INTERRUPTED;
 use super::commands::Context;
 use super::exit;
 use super::folder::Folder;
-use super::options::Strategy;
+use super::options::{Options, Strategy};
 use super::report::{Report, Style};
 use crate::error::{Error, Result};
 use crate::wire::{RemoteFolder, SubscriberId};
@@ -93,7 +93,7 @@ pub(super) fn follow(context: &Context, plan: &Plan) -> Result<u8> {
         (Err(_), From::Now | From::Start) => None,
     };
     let subscriber = saved.as_ref().map_or_else(new_subscriber, |saved| Ok(saved.subscriber))?;
-    let board = Board::new(file, subscriber, options.jobs, plan.count);
+    let board = Board::new(file, subscriber, jobs(&options), plan.count);
     if let (Some(Saved { position, .. }), From::Saved) = (saved, plan.from) {
         board.restore(position);
     }
@@ -136,9 +136,8 @@ pub(super) fn follow(context: &Context, plan: &Plan) -> Result<u8> {
 
 /// Runs the connections to their end.
 fn run(context: &Context, plan: &Plan, shared: &Shared<'_>, mut feed: Feed<'_>) -> Result<()> {
-    // One connection at a time means one file after another, in the order in which they arrived; an upload that is on its
-    // way must not hold those up.
-    let jobs = if shared.options.strategy == Strategy::Serial { 1 } else { shared.options.jobs };
+    let jobs = jobs(shared.options);
+    // An upload that is on its way must not hold up what has arrived.
     let live_only = usize::from(jobs == 1 && plan.live);
     let wanted = std::iter::repeat_n(Wanted::Anything, jobs).chain(std::iter::repeat_n(Wanted::Live, live_only));
     let program = plan.exec.as_ref().map(|path| program(context, path.clone())).transpose()?;
@@ -156,6 +155,11 @@ fn run(context: &Context, plan: &Plan, shared: &Shared<'_>, mut feed: Feed<'_>) 
         feed.run();
     });
     Ok(())
+}
+
+/// Connections that fetch. One at a time means one file after another, in the order in which they arrived.
+fn jobs(options: &Options) -> usize {
+    if options.strategy == Strategy::Serial { 1 } else { options.jobs }
 }
 
 fn program(context: &Context, path: PathBuf) -> Result<Program> {
