@@ -12,9 +12,11 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::sleep;
 use std::time::Duration;
+use tempfile::TempDir;
 
 const LIVE: LiveId = LiveId([9; 16]);
 
@@ -498,10 +500,11 @@ fn a_server_cannot_choose_what_is_downloaded() {
 
 #[test]
 fn a_server_that_tells_faster_than_files_come_is_asked_to_pause() {
-    const COUNT: u64 = 8_400;
+    // More than wait and are being fetched at a time.
+    const COUNT: u64 = 9_600;
     let name = |number: u64| format!("chat/{}/{number}", number % 4);
     let subscribed = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&subscribed);
+    let (noted, paused) = (Arc::clone(&subscribed), AtomicBool::new(false));
     let fake = Fake::start(move |peer, request| match request {
         Request::Subscribe(subscribe) => {
             let after = subscribe.after.unwrap();
@@ -515,14 +518,25 @@ fn a_server_that_tells_faster_than_files_come_is_asked_to_pause() {
             }
         }
         Request::Ping => {
+            paused.store(true, Ordering::SeqCst);
             peer.reply(&Reply::Paused(Position { after: COUNT }));
             peer.reply(&Reply::Pong);
         }
-        Request::Get(_) => peer.file(b""),
+        Request::Get(_) => {
+            // Files come slowly until the server was asked to pause.
+            while !paused.load(Ordering::SeqCst) {
+                sleep(Duration::from_millis(2));
+            }
+            peer.file(b"");
+        }
         _ => {}
     });
     let count = (COUNT + 1).to_string();
-    let run = fake.run(&["subscribe", "chat", "--from", "start", "--count", &count, "--json", "--jobs", "16"]).ends(0);
+    // Thousands of flushes are not what this is about: in memory they cost nothing.
+    let place = TempDir::new_in("/dev/shm").unwrap_or_else(|_| TempDir::new().unwrap());
+    let mut command = crate::scene::client(fake.address, place.path());
+    command.args(["subscribe", "chat", "--from", "start", "--count", &count, "--json", "--jobs", "16"]);
+    let run = crate::scene::run(&mut command).ends(0);
     assert_eq!(*subscribed.lock().unwrap(), [0, COUNT]);
     let numbers: std::collections::BTreeSet<u64> =
         run.json("file").iter().map(|file| file["number"].as_u64().unwrap()).collect();

@@ -97,6 +97,8 @@ struct State {
     lives: HashMap<LiveId, Live>,
     waiting: VecDeque<LiveId>,
     at_live: usize,
+    /// Workers that have not ended.
+    working: usize,
     /// How often the connection that follows was established.
     connections: u64,
     missed: Missed,
@@ -134,6 +136,7 @@ impl Board {
             lives: HashMap::new(),
             waiting: VecDeque::new(),
             at_live: 0,
+            working: 0,
             connections: 0,
             missed: Missed::default(),
             left: count,
@@ -374,7 +377,7 @@ impl Board {
     }
 
     /// A file that was claimed was told: the last one that was wanted ends everything.
-    pub(super) fn was_told(&self) -> bool {
+    pub(super) fn was_told(&self) {
         let mut state = self.lock();
         state.claimed = state.claimed.saturating_sub(1);
         let is_enough = state.left == Some(0) && state.claimed == 0;
@@ -382,13 +385,35 @@ impl Board {
             state.stop.get_or_insert(Stop::Enough);
             self.changed.notify_all();
         }
-        is_enough
     }
 
     /// Ends everything.
     pub(super) fn stop(&self, why: Stop) {
         self.lock().stop.get_or_insert(why);
         self.changed.notify_all();
+    }
+
+    /// A worker begins.
+    pub(super) fn begin_work(&self) {
+        let mut state = self.lock();
+        state.working = state.working.saturating_add(1);
+    }
+
+    /// A worker has ended, and what it had to say is with the server.
+    pub(super) fn end_work(&self) {
+        let mut state = self.lock();
+        state.working = state.working.saturating_sub(1);
+        self.changed.notify_all();
+    }
+
+    /// Waits for the end. If that is because enough is here, then also until all receipts are with the server, at most
+    /// `patience`: whoever follows is among the receivers as long as its connection lasts.
+    pub(super) fn wait_for_end(&self, patience: Duration) {
+        let is_going_on = |state: &mut State| state.stop.is_none();
+        let state = self.changed.wait_while(self.lock(), is_going_on).unwrap_or_else(PoisonError::into_inner);
+        // Who waits for the bytes of an upload has nothing to say.
+        let has_words = |state: &mut State| matches!(state.stop, Some(Stop::Enough)) && state.working > state.at_live;
+        drop(self.changed.wait_timeout_while(state, patience, has_words));
     }
 
     /// Ends everything because of an error, also for whoever waits for the server.

@@ -91,6 +91,7 @@ impl<'a> Fetcher<'a> {
             }
         }
         self.session.take().into_iter().for_each(Session::close);
+        self.shared.board.end_work();
     }
 
     /// What was on its way is with the board again; this rests before it asks for more.

@@ -51,6 +51,9 @@ pub(super) const MOST_TOPICS: usize = 64;
 /// Between two attempts to reach a server that is away: it may be back any moment, and there is no end to them.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
+/// How long the last receipts may take to be with the server.
+const LAST_RECEIPTS: Duration = Duration::from_secs(2);
+
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
@@ -145,6 +148,7 @@ fn run(context: &Context, plan: &Plan, shared: &Shared<'_>, mut feed: Feed<'_>) 
         let (sender, receiver) = channel();
         let sender = program.as_ref().map(|_| sender);
         for wanted in wanted {
+            shared.board.begin_work();
             let fetcher = Fetcher::new(shared, wanted, sender.clone());
             scope.spawn(move || fetcher.run());
         }
@@ -152,6 +156,11 @@ fn run(context: &Context, plan: &Plan, shared: &Shared<'_>, mut feed: Feed<'_>) 
         if let Some(program) = &program {
             scope.spawn(move || shared.run_program(program, &receiver));
         }
+        scope.spawn(|| {
+            shared.board.wait_for_end(LAST_RECEIPTS);
+            // Whoever still waits for the server waits no more.
+            context.cancel.cancel();
+        });
         feed.run();
     });
     Ok(())

@@ -198,10 +198,7 @@ impl Shared<'_> {
 
     fn tell(&self, told: Told) {
         self.tell_failed(told);
-        if self.board.was_told() {
-            // Whoever waits for the server waits no more.
-            self.options.link.cancel.cancel();
-        }
+        self.board.was_told();
     }
 
     fn tell_failed(&self, told: Told) {
