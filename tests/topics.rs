@@ -433,3 +433,17 @@ fn files_that_were_there_before_the_journal_are_no_arrivals() {
     fs::write(dir.path().join("new"), "y").unwrap();
     assert_eq!(paths(&mut follower, 1), ["new"]);
 }
+
+#[test]
+fn a_stream_may_be_quiet_for_longer_than_a_file() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &["--stall-timeout", "1", "--idle-timeout", "60"]);
+    let (mut stream, mut file) = (server.client(), server.client());
+    begin(&mut stream, live_put("stream", None, 1), 0);
+    begin(&mut file, live_put("file", Some(100), 2), 0);
+    // When the file's time is over, so would be that of the stream, which began before it.
+    file.refused(ErrorCode::Timeout);
+    stream.data(b"late").unwrap();
+    stream.send(Request::Finish(Finish { digest: digest_of(b"late") })).unwrap();
+    stream.stored().unwrap().unwrap();
+}

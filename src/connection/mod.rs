@@ -174,7 +174,7 @@ impl Connection {
         let count = if self.input.unread().is_empty() {
             self.transport
                 .read(buffer, self.receiving.deadline())
-                .map_err(|error| timed("receive", self.deadlines.window, error))?
+                .map_err(|error| timed("receive", self.receiving.window(), error))?
         } else {
             let bytes = self.input.take(wanted);
             if let Some(place) = buffer.get_mut(..bytes.len()) {
@@ -227,9 +227,14 @@ impl Connection {
         self.transport.wait_either(other, deadline).map_err(|error| Error::network("wait", error))
     }
 
+    /// What comes next is a stream whose sender does not have its bytes yet, up to the next [`Connection::restart_pace`].
+    pub fn expect_a_stream(&mut self) {
+        self.receiving = Pace::of_a_stream(&self.deadlines);
+    }
+
     /// Gives the peer a fresh window: a transfer begins, or this side made it wait.
     pub fn restart_pace(&mut self) {
-        self.receiving.restart();
+        self.receiving = Pace::new(&self.deadlines);
         self.sending.restart();
     }
 
@@ -356,7 +361,7 @@ impl Connection {
         match (self.phase, waiting) {
             (Phase::Greeting, _) => self.deadlines.greeting,
             (Phase::Session, Await::Message) => self.deadlines.idle,
-            (Phase::Session, Await::Transfer) => self.deadlines.window,
+            (Phase::Session, Await::Transfer) => self.receiving.window(),
         }
     }
 

@@ -64,6 +64,16 @@ impl Pace {
         Self { window: deadlines.window, minimum: deadlines.minimum, until: None, moved: 0 }
     }
 
+    /// For a stream whose bytes come when they come: something within the time that a connection may be silent.
+    pub(super) fn of_a_stream(deadlines: &Deadlines) -> Self {
+        Self { window: deadlines.idle, minimum: 1, until: None, moved: 0 }
+    }
+
+    /// The time that a window takes.
+    pub(super) fn window(&self) -> Duration {
+        self.window
+    }
+
     /// When the current window ends.
     pub(super) fn deadline(&mut self) -> Instant {
         *self.until.get_or_insert_with(|| after(Instant::now(), self.window))

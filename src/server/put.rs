@@ -215,6 +215,9 @@ fn take_at_once(session: &mut Session<'_>, put: &Put) -> Result<()> {
 /// Receives the bytes of an upload and what ends them.
 fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Result<()> {
     session.connection.restart_pace();
+    if upload.plan.size.is_none() {
+        session.connection.expect_a_stream();
+    }
     let progress = Arc::new(Progress::default());
     let held = upload.length();
     record.offset = held;

@@ -100,10 +100,13 @@ impl Events {
         follower: &Follower,
     ) -> Result<()> {
         loop {
-            match shared.store.next_arrival(follower, self.position)? {
-                Told::Arrived(arrival) => {
-                    connection.send_reply(&Reply::Arrived(arrived(&arrival)))?;
-                    (self.position, self.told) = (arrival.number, arrival.number);
+            match shared.store.next_arrivals(follower, self.position)? {
+                Told::Arrived(arrivals, up_to) => {
+                    for arrival in arrivals {
+                        connection.send_reply(&Reply::Arrived(arrived(&arrival)))?;
+                        self.told = arrival.number;
+                    }
+                    self.position = up_to;
                 }
                 Told::Gap(up_to, missed) => {
                     connection.send_reply(&Reply::Gap(Gap { after: up_to, missed: Some(missed) }))?;

@@ -105,7 +105,7 @@ impl Followers {
     /// Tells whoever follows the folders of durable arrivals. Those who follow others are not woken.
     pub(super) fn arrived(&self, arrivals: Vec<Arrival>) {
         let arrivals: Vec<_> = arrivals.into_iter().map(Arc::new).collect();
-        let mut recent = self.recent();
+        let mut recent = self.recent_arrivals();
         recent.extend(arrivals.iter().map(|arrival| (arrival.number, Arc::clone(arrival))));
         while recent.len() > RECENT {
             recent.pop_first();
@@ -119,8 +119,16 @@ impl Followers {
         }
     }
 
-    /// An arrival, if it is remembered.
-    pub(super) fn recent(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Arrival>>> {
+    /// The arrivals right after a number, without a hole, as far as they are remembered: at most `most`.
+    pub(super) fn recent(&self, after: u64, most: usize) -> Vec<Arc<Arrival>> {
+        let recent = self.recent_arrivals();
+        let first = after.saturating_add(1);
+        let expected = first..;
+        let consecutive = recent.range(first..).zip(expected).take_while(|((number, _), expected)| *number == expected);
+        consecutive.take(most).map(|((_, arrival), _)| Arc::clone(arrival)).collect()
+    }
+
+    fn recent_arrivals(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Arrival>>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

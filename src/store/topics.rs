@@ -35,8 +35,8 @@ pub enum LiveSource {
 /// What a follower is told next.
 #[derive(Debug)]
 pub enum Told {
-    /// An arrival in its folders.
-    Arrived(Arc<Arrival>),
+    /// Arrivals in its folders, and the number up to which there are no others.
+    Arrived(Vec<Arc<Arrival>>, u64),
     /// The arrivals up to this number are not known any more; so many came after its position.
     Gap(u64, u64),
     /// Nothing that concerns it up to this number.
@@ -61,30 +61,25 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Local`] if the journal cannot be read.
-    pub fn next_arrival(&self, follower: &Follower, after: u64) -> Result<Told> {
+    pub fn next_arrivals(&self, follower: &Follower, after: u64) -> Result<Told> {
         let journal = self.journal().ok_or_else(no_journal)?;
         let last = journal.last();
         let mut position = after;
         while position < last {
-            let number = position.saturating_add(1);
-            let recent = self.followers.recent().get(&number).cloned();
-            if let Some(arrival) = recent {
-                if follower.follows(&arrival.path) {
-                    return Ok(Told::Arrived(arrival));
+            let recent = self.followers.recent(position, READ);
+            let arrivals = if recent.is_empty() {
+                match journal.read(position, READ)? {
+                    Span::Arrivals(arrivals) => arrivals.into_iter().map(Arc::new).collect(),
+                    Span::Lost { up_to, missed } => return Ok(Told::Gap(up_to, missed)),
+                    Span::End => break,
                 }
-                position = number;
-                continue;
-            }
-            match journal.read(position, READ)? {
-                Span::Arrivals(arrivals) => {
-                    let end = arrivals.last().map_or(last, |arrival| arrival.number);
-                    if let Some(arrival) = arrivals.into_iter().find(|arrival| follower.follows(&arrival.path)) {
-                        return Ok(Told::Arrived(Arc::new(arrival)));
-                    }
-                    position = end;
-                }
-                Span::Lost { up_to, missed } => return Ok(Told::Gap(up_to, missed)),
-                Span::End => break,
+            } else {
+                recent
+            };
+            position = arrivals.last().map_or(last, |arrival| arrival.number);
+            let told: Vec<_> = arrivals.into_iter().filter(|arrival| follower.follows(&arrival.path)).collect();
+            if !told.is_empty() {
+                return Ok(Told::Arrived(told, position));
             }
         }
         Ok(Told::Nothing(position))
