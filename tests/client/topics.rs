@@ -278,6 +278,35 @@ fn the_program_learns_which_file_it_is_run_for_and_may_fail() {
     assert_eq!(run.err.matches("run.sh ended with exit code 3 for chat/").count(), 2, "{run:#?}");
 }
 
+/// Defect: an upload that was fetched as it came, and told as an arrival only while it waited for its program, was fetched
+/// and had the program run once more.
+#[test]
+fn a_file_that_waits_for_its_program_is_no_news_when_it_is_told() {
+    let bytes = Arc::new(random(9, 1_000));
+    let content = Arc::clone(&bytes);
+    let server = Server::with_live(&[("chat/first", b"first")], move |peer, _| {
+        peer.reply(&live_header(0));
+        peer.data(&content);
+        peer.reply(&live_end(&content, "chat/live", 2));
+    });
+    let downloads = server.fake.downloads();
+    fs::create_dir(&downloads).unwrap();
+    let program = script(&server, "cd ${0%/*}; echo $HOSTDIR_REMOTE_PATH >> ran; until [ -e go ]; do sleep 0.01; done");
+    let ran = || fs::read_to_string(downloads.join("ran")).unwrap_or_default();
+    let running = server.subscribe(&["chat", "--from", "start", "--serial", "--exec", program.to_str().unwrap()]);
+    eventually("the program runs", || ran() == "chat/first\n");
+    server.journal().arriving = Some("chat/live");
+    eventually("the upload is in its place", || server.received(2) == [1, 2]);
+    server.journal().arrivals.push(("chat/live".into(), bytes.to_vec(), Some(LIVE)));
+    server.add("chat/last", b"last");
+    server.received(3);
+    fs::write(downloads.join("go"), "").unwrap();
+    eventually("the program ran for all", || ran().ends_with("chat/last\n"));
+    assert_eq!(ran(), "chat/first\nchat/live\nchat/last\n");
+    running.signal(Signal::INT);
+    running.wait().ends(130);
+}
+
 #[test]
 fn history_that_is_gone_is_said_loudly() {
     let server = Server::start(&[("chat/a", b"a"), ("chat/b", b"b"), ("chat/c", b"c")]);

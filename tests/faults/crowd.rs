@@ -7,6 +7,7 @@ use crate::follow::{From, OnDrop, reply, subscribe};
 use hostdir::wire::{
     Arrived, Arriving, Begin, Digest, End, Finish, Get, JournalId, LiveHeader, Put, Reply, Request, Version,
 };
+use rustix::process::Signal;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -332,7 +333,12 @@ fn publish_to(dir: &Path, large: &Large, manners: &[Manner], real: usize, random
     let began = Instant::now();
     let publisher = thread::scope(|scope| {
         // Whatever happens, nobody is left waiting.
-        let _end = OnDrop(|| stage.say(Moment::Stored));
+        let _end = OnDrop(|| {
+            stage.say(Moment::Stored);
+            if thread::panicking() {
+                server.signal(Signal::KILL);
+            }
+        });
         for manner in manners {
             let subscriber = Subscriber::new(address, &stage, *manner, Random::new(random.next()));
             scope.spawn(move || subscriber.run(large.size));

@@ -360,6 +360,13 @@ impl Board {
         state.claimed = state.claimed.saturating_sub(1);
     }
 
+    /// These arrivals are in their places, and finished when their program is run.
+    pub(super) fn hold(&self, numbers: &[u64]) {
+        if let Some(cursor) = &mut self.lock().cursor {
+            numbers.iter().for_each(|number| cursor.hold(*number));
+        }
+    }
+
     /// These arrivals are safely here, or can never be: the position that is saved says so from now on.
     pub(super) fn finish(&self, numbers: &[u64]) -> Result<()> {
         let mut state = self.lock();

@@ -77,6 +77,13 @@ impl Cursor {
         self.prune();
     }
 
+    /// An arrival is in its place, and not finished yet; it may not have been told yet, and is no news then.
+    pub(super) fn hold(&mut self, number: u64) {
+        if number > self.told && !self.done.contains(&number) {
+            self.pending.insert(number);
+        }
+    }
+
     /// An arrival is safely here, or can never be; it may not have been told yet.
     pub(super) fn finish(&mut self, number: u64) {
         self.pending.remove(&number);
@@ -180,6 +187,19 @@ mod tests {
         assert_eq!(cursor.after(), 5);
         assert_eq!(cursor.tell(6), News::Known);
         assert_eq!(cursor.after(), 6);
+    }
+
+    #[test]
+    fn what_is_held_is_no_news_and_the_cursor_does_not_pass_it() {
+        let mut cursor = cursor(5);
+        cursor.hold(7);
+        assert_eq!((cursor.after(), cursor.told()), (5, 5));
+        assert_eq!([6, 7].map(|number| cursor.tell(number)), [News::New, News::Known]);
+        cursor.finish(6);
+        assert_eq!(cursor.after(), 6);
+        cursor.hold(6);
+        cursor.finish(7);
+        assert_eq!(cursor.after(), 7);
     }
 
     #[test]

@@ -138,8 +138,9 @@ impl Fetcher<'_> {
             return;
         }
         let numbers: Vec<_> = files.iter().filter_map(|told| told.arrival.number).collect();
-        if self.program.is_none() {
-            self.shared.finish(&numbers);
+        match self.program {
+            None => self.shared.finish(&numbers),
+            Some(_) => self.shared.board.hold(&numbers),
         }
         let receipts: Vec<_> =
             files.iter().map(|told| (told.transfer.unwrap_or_default(), told.arrival.number)).collect();
