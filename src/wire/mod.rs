@@ -11,18 +11,22 @@ mod identity;
 mod message;
 mod path;
 mod sniff;
+mod topic;
 mod violation;
 
 pub use error_code::ErrorCode;
 pub use frame::{FRAME_HEADER, FrameHeader, Kind, MAX_CONTROL, MAX_CONTROL_BEFORE_WELCOME, MAX_DATA, Phase};
 pub use identity::{Digest, JournalId, LiveId, RawBytes, SubscriberId, TransferId, UploadId, Version};
 pub use message::{
-    Abandon, Abandoned, Arrived, Arriving, Begin, End, Entries, Entry, EntryKind, Fault, FileHeader, Finish, Gap, Get,
-    Hello, List, Listed, LiveHeader, Offer, OnConflict, Position, Put, PutKind, Receipt, ReceiptOutcome, Received,
-    Receiver, ReceiverState, Receivers, Reply, Request, Stored, StoredOutcome, Subscribe, Subscribed, Welcome,
+    Abandon, Begin, End, Entries, Entry, EntryKind, Fault, FileHeader, Finish, Get, Hello, List, Listed, Offer,
+    OnConflict, Put, PutKind, Receipt, ReceiptOutcome, Reply, Request, Stored, StoredOutcome, Welcome,
 };
 pub use path::{NameError, PathError, RemoteFolder, RemotePath};
 pub use sniff::{Guess, PREAMBLE, sniff};
+pub use topic::{
+    Abandoned, Arrived, Arriving, Gap, LiveHeader, Position, Received, Receiver, ReceiverState, Receivers, Subscribe,
+    Subscribed,
+};
 pub use violation::Violation;
 
 /// The only protocol version so far.

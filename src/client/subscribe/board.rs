@@ -2,7 +2,8 @@
 //! that fetch.
 //!
 //! Owns the order of things: an upload that is fetched live is not fetched by its path as well, an arrival is finished
-//! once, and the position that is saved never says more than what is durable. Knows no connections.
+//! once, and the position that is saved never says more than what is durable. Knows no connections. It is one file, because
+//! it is one state behind one lock.
 
 use super::arrival::Arrival;
 use super::cursor::{Cursor, News};
