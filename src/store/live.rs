@@ -66,7 +66,7 @@ pub struct End {
     pub path: RemotePath,
     /// The digest.
     pub digest: Digest,
-    /// The number of its arrival; `None` if the content was there already.
+    /// The number of its arrival, also if that was an earlier one of the same content; `None` if there is none.
     pub number: Option<u64>,
 }
 

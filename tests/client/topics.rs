@@ -307,6 +307,28 @@ fn a_file_that_waits_for_its_program_is_no_news_when_it_is_told() {
     running.wait().ends(130);
 }
 
+/// Defect: an upload whose content had arrived already, which its sender brought once more because it had not heard so, was
+/// taken for an arrival of its own.
+#[test]
+fn an_upload_that_turns_out_to_be_an_earlier_arrival_is_no_news() {
+    let bytes = Arc::new(random(9, 1_000));
+    let content = Arc::clone(&bytes);
+    let server = Server::with_live(&[("chat/live", &bytes)], move |peer, _| {
+        peer.reply(&live_header(0));
+        peer.data(&content);
+        peer.reply(&live_end(&content, "chat/live", 1));
+    });
+    let running = server.subscribe(&["chat", "--from", "start", "--count", "2", "--json"]);
+    server.received(1);
+    server.journal().arriving = Some("chat/live");
+    eventually("it is fetched as it comes", || server.journal().gets.iter().any(|get| get.live.is_some()));
+    eventually("it is given up", || server.journal().receipts.len() == 2);
+    assert_eq!(server.journal().receipts[1].outcome, ReceiptOutcome::GivenUp);
+    server.add("chat/last", b"last");
+    let run = running.wait().ends(0);
+    assert_eq!((&run.file("chat/live")["number"], &run.file("chat/last")["number"]), (&json!(1), &json!(2)));
+}
+
 #[test]
 fn history_that_is_gone_is_said_loudly() {
     let server = Server::start(&[("chat/a", b"a"), ("chat/b", b"b"), ("chat/c", b"c")]);

@@ -118,6 +118,8 @@ struct Live {
     /// Announced once more while somebody is at it.
     again: bool,
     arrival: Option<Arrival>,
+    /// The arrival that it is, as whoever is at it has heard.
+    number: Option<u64>,
 }
 
 /// Arrivals that came while the connection was away.
@@ -212,7 +214,7 @@ impl Board {
         if state.lives.len() >= MOST_LIVE {
             return true;
         }
-        state.lives.insert(live, Live { path, size, is_active: false, again: false, arrival: None });
+        state.lives.insert(live, Live { path, size, is_active: false, again: false, arrival: None, number: None });
         state.waiting.push_back(live);
         self.changed.notify_all();
         true
@@ -244,7 +246,7 @@ impl Board {
             state.missed.numbers.insert(number);
             state.missed.total = state.missed.total.saturating_add(1);
         }
-        match arrival.live {
+        match state.owner(number).or(arrival.live) {
             Some(live) if state.lives.get(&live).is_some_and(|known| known.is_active) || has_partial => {
                 state.attach(live, arrival);
             }
@@ -310,6 +312,17 @@ impl Board {
         self.changed.notify_all();
     }
 
+    /// An upload that is being fetched is here to its last byte, as the arrival of this number. Whether nobody else is at
+    /// that, or was: then it is not news any more when it is told.
+    pub(super) fn take_over(&self, live: LiveId, number: u64) -> bool {
+        let mut state = self.lock();
+        let is_known = state.cursor.as_ref().is_some_and(|cursor| cursor.knows(number));
+        let Some(known) = state.lives.get_mut(&live) else { return false };
+        let is_its_own = known.arrival.as_ref().is_some_and(|arrival| arrival.number == Some(number));
+        known.number = (is_its_own || !is_known).then_some(number);
+        known.number.is_some()
+    }
+
     /// Waits until an upload that is being fetched was told as an arrival, at most `patience`.
     pub(super) fn arrival_of(&self, live: LiveId, patience: Duration) -> Option<Arrival> {
         let is_unknown = |state: &mut State| {
@@ -334,7 +347,7 @@ impl Board {
                 (LiveEnd::Dropped, Some(arrival)) => state.files.push_front(arrival),
                 (LiveEnd::Dropped, None) if !known.again => {}
                 (LiveEnd::Dropped | LiveEnd::Again, arrival) => {
-                    let known = Live { is_active: false, again: false, arrival, ..known };
+                    let known = Live { is_active: false, again: false, arrival, number: None, ..known };
                     state.lives.insert(live, known);
                     state.waiting.push_front(live);
                 }
@@ -515,11 +528,17 @@ impl State {
             Some(known) => known.arrival = Some(arrival),
             None => {
                 let (path, size) = (arrival.path.clone(), Some(arrival.size));
-                let known = Live { path, size, is_active: false, again: false, arrival: Some(arrival) };
+                let known = Live { path, size, is_active: false, again: false, arrival: Some(arrival), number: None };
                 self.lives.insert(live, known);
                 self.waiting.push_back(live);
             }
         }
+    }
+
+    /// The upload that was found to be an arrival before that was told.
+    fn owner(&self, number: u64) -> Option<LiveId> {
+        let mut lives = self.lives.iter().filter(|(_, known)| known.is_active);
+        lives.find(|(_, known)| known.number == Some(number)).map(|(live, _)| *live)
     }
 
     fn drop_live(&mut self, live: LiveId) {

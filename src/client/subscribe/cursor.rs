@@ -77,9 +77,14 @@ impl Cursor {
         self.prune();
     }
 
+    /// Whether an arrival was told, or is here.
+    pub(super) fn knows(&self, number: u64) -> bool {
+        number <= self.told || self.pending.contains(&number) || self.done.contains(&number)
+    }
+
     /// An arrival is in its place, and not finished yet; it may not have been told yet, and is no news then.
     pub(super) fn hold(&mut self, number: u64) {
-        if number > self.told && !self.done.contains(&number) {
+        if !self.knows(number) {
             self.pending.insert(number);
         }
     }

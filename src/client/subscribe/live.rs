@@ -146,10 +146,11 @@ impl Fetcher<'_> {
         shown: &Arc<Transfer>,
     ) -> Result<Came> {
         let announced = end.digest.ok_or(Violation::Contradiction("END of an upload without its digest"))?;
-        let Some(number) = end.number else {
-            // The content was there already: nothing arrived.
+        // Without a number nothing arrived. With that of an arrival that is known, it was fetched by its path, or is being.
+        let Some(number) = end.number.filter(|number| self.shared.board.take_over(job.live, *number)) else {
             staged.discard();
             self.receipt(header.transfer, ReceiptOutcome::GivenUp, None)?;
+            self.session()?.flush()?;
             return Ok(Came::Not(LiveEnd::Dropped));
         };
         let name = end.path.unwrap_or_else(|| RawBytes(job.path.as_bytes().to_vec()));

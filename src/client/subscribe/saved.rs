@@ -13,11 +13,15 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// The first line of the file.
 const HEADING: &str = "hostdir subscription 1";
 /// A larger file than this is none of ours.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How long the lock of a client that was killed may be left, on a busy machine.
+const LEFT_LOCKED: Duration = Duration::from_secs(2);
 
 /// What is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +50,7 @@ impl StateFile {
         let name = name(target, topics);
         let lock = openat(&folder, format!("{name}.lock"), OFlags::RDWR | OFlags::CREATE | FLAGS, MODE)
             .map_err(|error| failed("open", error))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match lock_soon(&lock) {
             Err(Errno::WOULDBLOCK) => {
                 return Err(failed(
                     "lock",
@@ -89,6 +93,17 @@ impl StateFile {
             return Err(failed("write", error));
         }
         rustix::fs::fsync(self.folder.as_fd()).map_err(|error| failed("flush", error))
+    }
+}
+
+/// A client that was killed while it began a program for a file leaves its lock to that one, until it is a program.
+fn lock_soon(lock: &OwnedFd) -> rustix::io::Result<()> {
+    let until = Instant::now() + LEFT_LOCKED;
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
+            result => return result,
+        }
     }
 }
 
