@@ -4,7 +4,10 @@
 mod common;
 
 use common::{Frame, Log, Server, Strace, content, digest_of, eventually, put_file, upload_id, whole};
-use hostdir::wire::{Begin, ErrorCode, Gap, Put, PutKind, RawBytes, Reply, Request, StoredOutcome, Subscribe};
+use hostdir::wire::{
+    Begin, ErrorCode, Gap, Put, PutKind, RawBytes, Receipt, ReceiptOutcome, ReceiverState, Receivers, Reply, Request,
+    StoredOutcome, Subscribe, SubscriberId, TransferId,
+};
 use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
@@ -262,4 +265,25 @@ fn whoever_followed_before_the_first_arrival_was_not_told_of_a_gap() {
     assert_eq!(follower.receive().unwrap(), Frame::Reply(Reply::Gap(Gap { after: gone, missed: Some(gone) })));
     // Who asks for the oldest that is known misses nothing.
     assert_eq!(ask(&server, Some(0), None).1.after, gone);
+}
+
+/// Cause: a subscriber was called gone as soon as the connection that follows ended, while its word that it had the file was
+/// still on its way on another one.
+#[test]
+fn a_receiver_was_called_gone_before_its_last_word_was_heard() {
+    let (_dir, server) = served(&[]);
+    let (mut follower, mut fetching, mut sender) = (server.client(), server.client(), server.client());
+    let subscriber = Some(SubscriberId([1; 16]));
+    let folders = vec![RawBytes(Vec::new())];
+    follower.send(Request::Subscribe(Subscribe { folders, after: None, journal: None, subscriber })).unwrap();
+    assert!(matches!(follower.receive().unwrap(), Frame::Reply(Reply::Subscribed(_))));
+    let number = sender.put("f", b"x").unwrap().unwrap().number;
+    sender.send(Request::Receivers(Receivers { number: number.unwrap(), wait: 60 })).unwrap();
+    let before = server.log(Log::Events).len();
+    drop(follower);
+    eventually("its end is seen", || server.log(Log::Events)[before..].join("").contains("event=disconnect"));
+    let verified = Receipt::new(TransferId(0), ReceiptOutcome::Verified);
+    fetching.send(Request::Receipt(Receipt { number, subscriber, ..verified })).unwrap();
+    let Frame::Reply(Reply::Received(received)) = sender.receive().unwrap() else { panic!() };
+    assert_eq!(received.receivers[0].state, ReceiverState::Verified);
 }

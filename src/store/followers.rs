@@ -13,11 +13,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// Notices that are remembered; a follower that is further behind is told what is arriving now, and no more.
 const NOTICES: usize = 1024;
 /// Arrivals that are remembered.
 const RECENT: usize = 1024;
+/// How long a subscriber counts as present after its connection ended: what it says on others may still be on its way.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What happened to an upload.
 #[derive(Debug, Clone)]
@@ -35,6 +38,8 @@ pub(super) struct Followers {
     next: AtomicU64,
     notices: Mutex<Notices>,
     recent: Mutex<BTreeMap<u64, Arc<Arrival>>>,
+    /// Subscribers that went away a moment ago, and when.
+    left: Mutex<HashMap<SubscriberId, Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -83,8 +88,11 @@ impl Followers {
         registered.values().filter(|it| it.follows(path)).filter_map(|it| it.subscriber.clone()).collect()
     }
 
-    /// Whether a subscriber follows anything now.
+    /// Whether a subscriber follows anything now, or did a moment ago.
     pub(super) fn is_present(&self, id: SubscriberId) -> bool {
+        if self.left().get(&id).is_some_and(|left| left.elapsed() < LINGER) {
+            return true;
+        }
         let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
         registered.values().any(|it| it.subscriber.as_ref().is_some_and(|(known, _)| *known == id))
     }
@@ -135,6 +143,10 @@ impl Followers {
     fn wake(&self, path: &RemotePath) {
         let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);
         registered.values().filter(|it| it.follows(path)).for_each(|it| it.wake());
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashMap<SubscriberId, Instant>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn notices(&self) -> MutexGuard<'_, Notices> {
@@ -192,6 +204,11 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
+        if let Some((id, _)) = &self.registered.subscriber {
+            let mut left = self.followers.left();
+            left.retain(|_, since| since.elapsed() < LINGER);
+            left.insert(*id, Instant::now());
+        }
         self.followers.registered.write().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }

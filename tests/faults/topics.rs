@@ -1,7 +1,7 @@
 //! Server, subscribers and publishers are killed at random moments, again and again; what was acknowledged is with every
 //! subscriber, once.
 
-use crate::common::{Launch, Random, Server, content, eventually_in, memory, scaled};
+use crate::common::{Launch, Random, Server, content, memory, scaled};
 use crate::follow::{From, Heard, OnDrop, history};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const TOPIC: &str = "chat";
@@ -142,11 +142,17 @@ impl Subscriber {
         fs::read_to_string(self.place.path().join(name)).unwrap_or_default()
     }
 
+    /// Whether so many files are here, and noted, as far as kills let them be.
+    fn has(&mut self, count: usize) -> bool {
+        let noted = self.read("ran").lines().count() + self.kills;
+        self.watched.check("at the end").min(noted) >= count
+    }
+
     /// It has what was acknowledged, each of it was noted once, and nothing was missed.
     fn settle(&self, acknowledged: &BTreeMap<String, u64>) {
         let name = self.name;
-        let missing: Vec<_> = acknowledged.keys().filter(|it| !self.watched.known.contains(*it)).collect();
-        assert!(missing.is_empty(), "{name} misses {missing:?}; it said: {}", self.read("err"));
+        let missing: Vec<_> = acknowledged.iter().filter(|(it, _)| !self.watched.known.contains(*it)).collect();
+        assert!(missing.is_empty(), "{name} misses {missing:?}; it said: {}{}", self.read("err"), self.read("out"));
         let foreign: Vec<_> = self.watched.known.iter().filter(|it| !acknowledged.contains_key(*it)).collect();
         assert!(foreign.is_empty(), "{name} has {foreign:?}, which nobody was promised");
         let mut ran = BTreeSet::new();
@@ -159,10 +165,13 @@ impl Subscriber {
         }
         // A kill may come after the position was saved and before the program was run.
         let not_run = acknowledged.len() - ran.len();
+        let missing: Vec<_> = acknowledged.iter().filter(|(it, _)| !ran.contains(*it)).collect();
         assert!(
             not_run <= self.kills,
-            "{name}: the program did not run for {not_run} files, with {} kills",
-            self.kills
+            "{name}: the program did not run for {missing:?}, with {} kills; it said: {}{}",
+            self.kills,
+            self.read("err"),
+            self.read("out")
         );
         let mut told = BTreeSet::new();
         for line in self.read("out").lines() {
@@ -334,11 +343,11 @@ fn play(kills: usize, random: &mut Random, tally: &mut Tally) {
     });
     let acknowledged = desk.acknowledged.into_inner().unwrap();
     for subscriber in &mut subscribers {
-        let what = format!("{} has all {} files", subscriber.name, acknowledged.len());
-        eventually_in(CAUGHT_UP, &what, || {
-            let ran = subscriber.read("ran").lines().count() + subscriber.kills;
-            subscriber.watched.check("at the end").min(ran) >= acknowledged.len()
-        });
+        let until = Instant::now() + CAUGHT_UP;
+        // Whatever is missing then is told below.
+        while !subscriber.has(acknowledged.len()) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
         subscriber.stop();
         // Once more, and all of it.
         subscriber.watched.known.clear();

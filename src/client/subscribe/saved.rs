@@ -197,6 +197,17 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_is_let_go_of_soon_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(&dir, &["a"]).unwrap();
+        std::thread::spawn(move || {
+            std::thread::sleep(LEFT_LOCKED / 8);
+            drop(first);
+        });
+        assert!(open(&dir, &["a"]).is_ok());
+    }
+
+    #[test]
     fn other_topics_are_another_file_and_the_same_ones_are_locked() {
         let dir = tempfile::tempdir().unwrap();
         let first = open(&dir, &["b", "a"]).unwrap();
