@@ -5,7 +5,7 @@ use hostdir::client::cancel::Cancel;
 use hostdir::client::session::{Session, Target};
 use hostdir::error::Result;
 use hostdir::transfer::{Progress, Sink};
-use hostdir::wire::{Get, List, RawBytes, Request};
+use hostdir::wire::{Get, List, Request};
 use libfuzzer_sys::fuzz_target;
 use std::io::Write;
 use std::net::{Shutdown, TcpListener, TcpStream};
