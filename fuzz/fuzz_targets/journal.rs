@@ -75,7 +75,10 @@ fn open(scratch: &Path) -> Journal {
 fn arrival(number: u64) -> NewArrival {
     let path = RemotePath::parse(format!("topic/{number}").as_bytes()).expect("a path");
     let (digest, live) = (Digest([7; 32]), Some(LiveId([number as u8; 16])));
-    NewArrival { path, size: number, digest, modified: 0, time: 0, inode: number, live, publisher: None }
+    // Now: those that are too old would be trimmed.
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let time = i64::try_from(since.as_nanos()).expect("before 2262");
+    NewArrival { path, size: number, digest, modified: 0, time, inode: number, live, publisher: None }
 }
 
 /// Every number is either read or told to be lost, and what is read was appended.
