@@ -98,10 +98,10 @@ impl StateFile {
 
 /// A client that was killed while it began a program for a file leaves its lock to that one, until it is a program.
 fn lock_soon(lock: &OwnedFd) -> rustix::io::Result<()> {
-    let until = Instant::now() + LEFT_LOCKED;
+    let since = Instant::now();
     loop {
         match flock(lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
+            Err(Errno::WOULDBLOCK) if since.elapsed() < LEFT_LOCKED => std::thread::sleep(Duration::from_millis(10)),
             result => return result,
         }
     }
