@@ -259,13 +259,14 @@ impl Large {
 }
 
 /// Sends the file; is held after 0.5 % of it until a subscriber has a byte, and then until those that are there have
-/// one. How long the rest took.
-fn publish(server: &Server, stage: &Stage, large: &Large, digest: Digest, crowd: usize) -> Duration {
+/// one; and before its end, until those that come late have one, too. How long the rest took.
+fn publish(server: &Server, stage: &Stage, large: &Large, digest: Digest, crowd: usize, late: usize) -> Duration {
     let mut client = server.client();
     let put =
         Put { size: Some(large.size), upload: Some(upload_id(large.size)), ..put_file(format!("{TOPIC}/large"), 0) };
     client.ask(put).unwrap().unwrap();
     client.send(Request::Begin(Begin { offset: 0 })).unwrap();
+    let patience = Duration::from_secs(60);
     let mut since = None;
     for (piece, number) in large.pieces().zip(1_u64..) {
         // Counted before it is sent: a subscriber cannot have seen more than that.
@@ -273,7 +274,6 @@ fn publish(server: &Server, stage: &Stage, large: &Large, digest: Digest, crowd:
         stage.sent.fetch_add(PIECE, Ordering::AcqRel);
         client.data(&piece).unwrap();
         if since.is_none() && (sent + PIECE) * 200 > large.size {
-            let patience = Duration::from_secs(60);
             eventually_in(patience, "a subscriber has a byte", || stage.begun.load(Ordering::Acquire) >= 1);
             eventually_in(patience, "all have a byte", || stage.begun.load(Ordering::Acquire) >= crowd);
             since = Some(Instant::now());
@@ -282,9 +282,12 @@ fn publish(server: &Server, stage: &Stage, large: &Large, digest: Digest, crowd:
             stage.say(Moment::Half);
         }
     }
+    let held = Instant::now();
+    eventually_in(patience, "the late ones have a byte", || stage.begun.load(Ordering::Acquire) >= crowd + late);
+    let held = held.elapsed();
     client.send(Request::Finish(Finish { digest })).unwrap();
     client.stored().unwrap().unwrap();
-    let took = since.unwrap().elapsed();
+    let took = since.unwrap().elapsed() - held;
     stage.say(Moment::Stored);
     took
 }
@@ -349,7 +352,7 @@ fn publish_to(dir: &Path, large: &Large, manners: &[Manner], real: usize, random
         let events = || server.log(crate::common::Log::Events);
         let followers = || events().iter().filter(|line| line.contains(" event=subscribe ")).count();
         eventually_in(patience, "real clients follow", || followers() >= present + real.0.len());
-        publish(&server, &stage, large, digest, present)
+        publish(&server, &stage, large, digest, present, manners.len() - present)
     });
     real.settle(digest);
     let sent_at_first_byte = stage.sent_at_first_byte.lock().unwrap().unwrap();
