@@ -374,7 +374,8 @@ fn a_crowd_gets_a_large_file_while_it_comes_and_slow_ones_cost_nobody_else() {
         let dir = if is_long() { TempDir::new().unwrap() } else { memory() };
         publish_to(dir.path(), &large, manners, real, &mut random)
     };
-    let (without, with) = (run(&quick, 0), run(&all, scaled(0, 3)));
+    let real = scaled(0, 3);
+    let (without, with) = (run(&quick, real), run(&all, real));
     for (who, took) in [("without slow and stopped ones", &without), ("with them", &with)] {
         eprintln!(
             "{} MiB to a crowd {who}: publisher {:.2?}, all {:.2?}, {} MiB of memory, first byte after {} of {} bytes, {} breaks",
