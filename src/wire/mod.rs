@@ -12,14 +12,15 @@ mod message;
 mod path;
 mod sniff;
 mod topic;
+mod upload;
 mod violation;
 
 pub use error_code::ErrorCode;
 pub use frame::{FRAME_HEADER, FrameHeader, Kind, MAX_CONTROL, MAX_CONTROL_BEFORE_WELCOME, MAX_DATA, Phase};
 pub use identity::{Digest, JournalId, LiveId, RawBytes, SubscriberId, TransferId, UploadId, Version};
 pub use message::{
-    Abandon, Begin, End, Entries, Entry, EntryKind, Fault, FileHeader, Finish, Get, Hello, List, Listed, Offer,
-    OnConflict, Put, PutKind, Receipt, ReceiptOutcome, Reply, Request, Stored, StoredOutcome, Welcome,
+    End, Entries, Entry, EntryKind, Fault, FileHeader, Get, Hello, List, Listed, Receipt, ReceiptOutcome, Reply,
+    Request, Welcome,
 };
 pub use path::{NameError, PathError, RemoteFolder, RemotePath};
 pub use sniff::{Guess, PREAMBLE, sniff};
@@ -27,6 +28,7 @@ pub use topic::{
     Abandoned, Arrived, Arriving, Gap, LiveHeader, Position, Received, Receiver, ReceiverState, Receivers, Subscribe,
     Subscribed,
 };
+pub use upload::{Abandon, Begin, Finish, Offer, OnConflict, Put, PutKind, Stored, StoredOutcome};
 pub use violation::Violation;
 
 /// The only protocol version so far.
