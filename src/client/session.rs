@@ -85,7 +85,7 @@ impl Session {
         let peer = socket.peer_addr().map_err(|error| Error::network("connect", error))?;
         let mut connection = Connection::new(socket, Deadlines::client(silence))?;
         let registration = cancel.register(connection.interrupt());
-        connection.send_preamble();
+        connection.send_preamble()?;
         let agent = Some(AGENT.into());
         connection.send_request(&Request::Hello(Hello {
             min_version: PROTOCOL_VERSION,

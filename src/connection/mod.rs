@@ -1,38 +1,28 @@
 //! A framed stream over a socket: buffering, deadlines, and the two ways that file bytes travel.
 //!
 //! Owns the order of frames on one connection and the time that the peer may take. Knows frames and messages; knows
-//! nothing of what a request means, of files' names, or of stores.
-//!
-//! Memory: a connection that waits for a request holds no buffer. One that reads holds 64 KiB, one that writes at most
-//! as many and one frame.
+//! nothing of what a request means, of files' names, or of stores. [`Stream`] is what it, and every other protocol on the
+//! port, is spoken over.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod input;
 mod pace;
+mod stream;
 mod transport;
 
 pub use pace::{Deadlines, WaitFrame};
+pub use stream::{Awaited, More, Ready, Stream};
 pub use transport::Interrupt;
 
 use crate::error::{Error, Result};
-use crate::wire::{FRAME_HEADER, FrameHeader, Kind, MAX_DATA, PREAMBLE, Phase, Reply, Request, Violation};
-use input::Input;
-use pace::Pace;
+use crate::wire::{
+    FRAME_HEADER, FrameHeader, Guess, Kind, MAX_DATA, PREAMBLE, Phase, Reply, Request, Violation, sniff,
+};
 use std::fs::File;
-use std::io;
 use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
-use transport::{More, Transport};
-
-/// Bytes read at a time while frames are small and many of them come.
-const INPUT: usize = 64 * 1024;
-/// Bytes read at a time at first, and after a rest: a request, or a few.
-const INPUT_AT_FIRST: usize = 4 * 1024;
-/// Bytes read at a time between large DATA frames: what is read with a header is copied once more.
-const INPUT_BETWEEN_DATA: usize = 512;
-/// Bytes of output gathered before they are written.
-const OUTPUT: usize = 64 * 1024;
+use stream::{INPUT, OUTPUT};
 
 /// A frame as it comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,20 +51,30 @@ pub enum Sent {
     Short(u64),
 }
 
+/// What a connection turned out to speak, by its first bytes, which are still to be read.
+///
+/// # Errors
+/// [`Error::Timeout`] if they take longer than a greeting may; [`Error::Network`], also if the connection ends before them.
+pub fn guess(stream: &mut Stream) -> Result<Guess> {
+    loop {
+        match sniff(stream.unread()) {
+            Guess::Incomplete => {
+                let awaited = ("greeting", stream.deadlines().greeting);
+                if stream.fill(stream.greeting_deadline(), awaited)? == 0 {
+                    return Err(Error::disconnected("greeting"));
+                }
+            }
+            guess => return Ok(guess),
+        }
+    }
+}
+
 /// One side of a session.
 #[derive(Debug)]
 pub struct Connection {
-    transport: Transport,
-    deadlines: Deadlines,
+    stream: Stream,
     phase: Phase,
-    opened: Instant,
-    input: Input,
-    /// Bytes to be read at a time.
-    appetite: usize,
-    output: Vec<u8>,
     data_left: u32,
-    receiving: Pace,
-    sending: Pace,
 }
 
 impl Connection {
@@ -83,25 +83,19 @@ impl Connection {
     /// # Errors
     /// [`Error::Network`] if the socket's options cannot be set.
     pub fn new(socket: TcpStream, deadlines: Deadlines) -> Result<Self> {
-        let opened = Instant::now();
-        Ok(Self {
-            transport: Transport::new(socket).map_err(|error| Error::network("set up the connection", error))?,
-            phase: Phase::Greeting,
-            opened,
-            input: Input::default(),
-            appetite: INPUT_AT_FIRST,
-            output: Vec::new(),
-            data_left: 0,
-            receiving: Pace::new(&deadlines),
-            sending: Pace::new(&deadlines),
-            deadlines,
-        })
+        Stream::new(socket, deadlines).map(Self::over)
+    }
+
+    /// A session over a stream of which nothing was taken yet.
+    #[must_use]
+    pub fn over(stream: Stream) -> Self {
+        Self { stream, phase: Phase::Greeting, data_left: 0 }
     }
 
     /// The means to end this connection from another thread.
     #[must_use]
     pub fn interrupt(&self) -> Interrupt {
-        self.transport.interrupt()
+        self.stream.interrupt()
     }
 
     /// WELCOME was sent or received: larger frames are allowed from here on.
@@ -110,8 +104,11 @@ impl Connection {
     }
 
     /// Sends the preamble with the next flush.
-    pub fn send_preamble(&mut self) {
-        self.output.extend_from_slice(&PREAMBLE);
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Timeout`].
+    pub fn send_preamble(&mut self) -> Result<()> {
+        self.stream.send(&PREAMBLE)
     }
 
     /// Reads the peer's preamble.
@@ -119,19 +116,10 @@ impl Connection {
     /// # Errors
     /// [`Violation::Contradiction`] if it is another protocol; [`Error::Network`], [`Error::Timeout`].
     pub fn read_preamble(&mut self) -> Result<()> {
-        let deadline = after(self.opened, self.deadlines.greeting);
-        while self.input.unread().len() < PREAMBLE.len() {
-            if !PREAMBLE.starts_with(self.input.unread()) {
-                break;
-            }
-            if self.fill(deadline, ("greeting", self.deadlines.greeting))? == 0 {
-                return Err(Error::disconnected("greeting"));
-            }
-        }
-        if !self.input.unread().starts_with(&PREAMBLE) {
+        if guess(&mut self.stream)? != Guess::Native {
             return Err(Violation::Contradiction("the other side does not speak the hostdir protocol").into());
         }
-        self.input.take(PREAMBLE.len());
+        self.stream.take(PREAMBLE.len());
         Ok(())
     }
 
@@ -149,17 +137,17 @@ impl Connection {
             if header.kind == Kind::Data {
                 self.data_left = header.length;
                 if header.length as usize >= INPUT {
-                    self.appetite = INPUT_BETWEEN_DATA;
+                    self.stream.expect_large_pieces();
                 }
                 return Ok(Some(Incoming::Data(header.length)));
             }
             let length = header.length as usize;
             if !header.kind.is_ignorable() {
-                return Ok(Some(Incoming::Control(header.kind, self.input.take(length))));
+                return Ok(Some(Incoming::Control(header.kind, self.stream.take(length))));
             }
-            self.input.take(length);
-            if header.kind == Kind::Wait && self.deadlines.wait == WaitFrame::Window {
-                self.receiving.restart();
+            self.stream.take(length);
+            if header.kind == Kind::Wait && self.stream.deadlines().wait == WaitFrame::Window {
+                self.stream.excuse();
             }
         }
     }
@@ -170,24 +158,15 @@ impl Connection {
     /// [`Error::Timeout`] if too little comes, [`Error::Network`] also if the connection ends.
     pub fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let wanted = buffer.len().min(self.data_left as usize);
-        let Some(buffer) = buffer.get_mut(..wanted).filter(|buffer| !buffer.is_empty()) else { return Ok(0) };
-        let count = if self.input.unread().is_empty() {
-            self.transport
-                .read(buffer, self.receiving.deadline())
-                .map_err(|error| timed("receive", self.receiving.window(), error))?
-        } else {
-            let bytes = self.input.take(wanted);
-            if let Some(place) = buffer.get_mut(..bytes.len()) {
-                place.copy_from_slice(bytes);
-            }
-            bytes.len()
-        };
-        if count == 0 {
-            return Err(Error::disconnected("receive"));
-        }
-        self.receiving.moved(count);
+        let count = self.stream.read(buffer.get_mut(..wanted).unwrap_or_default())?;
         self.data_left = self.data_left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
         Ok(count)
+    }
+
+    /// Whether the DATA frame that began has bytes that were not read.
+    #[must_use]
+    pub fn is_in_data(&self) -> bool {
+        self.data_left > 0
     }
 
     /// Reads and forgets what is left of the DATA frame that began.
@@ -203,39 +182,32 @@ impl Connection {
     /// Whether a part of what follows was read already.
     #[must_use]
     pub fn has_buffered_input(&self) -> bool {
-        !self.input.unread().is_empty()
+        self.stream.has_buffered_input()
     }
 
     /// Whether something is there to be read without waiting.
     #[must_use]
     pub fn has_input(&self) -> bool {
-        self.has_buffered_input() || self.transport.is_readable()
+        self.stream.has_input()
     }
 
-    /// Waits until something is there to be read, or `other` is readable, for `patience` at most: `false` if neither came.
-    /// No buffer is held meanwhile.
+    /// Waits until something is there to be read, or `other` is readable, for `patience` at most. No buffer is held
+    /// meanwhile.
     ///
     /// # Errors
     /// [`Error::Network`] if the kernel cannot wait.
-    pub fn wait_for_input_or(&mut self, other: BorrowedFd<'_>, patience: Duration) -> Result<bool> {
-        if self.has_buffered_input() {
-            return Ok(true);
-        }
-        self.input.release();
-        self.output = Vec::new();
-        let deadline = after(Instant::now(), patience);
-        self.transport.wait_either(other, deadline).map_err(|error| Error::network("wait", error))
+    pub fn wait_for_input_or(&mut self, other: BorrowedFd<'_>, patience: Duration) -> Result<Ready> {
+        self.stream.wait_for_input_or(other, patience)
     }
 
     /// What comes next is a stream whose sender does not have its bytes yet, up to the next [`Connection::restart_pace`].
     pub fn expect_a_stream(&mut self) {
-        self.receiving = Pace::of_a_stream(&self.deadlines);
+        self.stream.expect_a_stream();
     }
 
     /// Gives the peer a fresh window: a transfer begins, or this side made it wait.
     pub fn restart_pace(&mut self) {
-        self.receiving = Pace::new(&self.deadlines);
-        self.sending.restart();
+        self.stream.restart_pace();
     }
 
     /// Queues a reply; it is sent when enough has gathered, or by [`Connection::flush`].
@@ -243,8 +215,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Network`], [`Error::Timeout`].
     pub fn send_reply(&mut self, reply: &Reply) -> Result<()> {
-        reply.encode(&mut self.output);
-        self.relieve()
+        self.stream.queue(|output| reply.encode(output))
     }
 
     /// Queues a request; as [`Connection::send_reply`].
@@ -252,8 +223,7 @@ impl Connection {
     /// # Errors
     /// [`Error::Network`], [`Error::Timeout`].
     pub fn send_request(&mut self, request: &Request) -> Result<()> {
-        request.encode(&mut self.output);
-        self.relieve()
+        self.stream.queue(|output| request.encode(output))
     }
 
     /// Queues bytes as DATA frames.
@@ -262,14 +232,8 @@ impl Connection {
     /// [`Error::Network`], [`Error::Timeout`].
     pub fn send_data(&mut self, bytes: &[u8]) -> Result<()> {
         for chunk in bytes.chunks(MAX_DATA as usize) {
-            self.push_data_header(chunk.len());
-            if chunk.len() < OUTPUT {
-                self.output.extend_from_slice(chunk);
-                self.relieve()?;
-            } else {
-                self.write_output(More::Follows)?;
-                self.write_all(chunk, More::Nothing)?;
-            }
+            self.push_data_header(chunk.len())?;
+            self.stream.send(chunk)?;
         }
         Ok(())
     }
@@ -280,23 +244,13 @@ impl Connection {
     /// # Errors
     /// [`Error::Network`], [`Error::Timeout`].
     pub fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent> {
-        self.push_data_header(count as usize);
-        self.write_output(More::Follows)?;
-        let mut left = count;
-        while left > 0 {
-            let sent = u64::from(count.saturating_sub(left));
-            let deadline = self.sending.deadline();
-            match self.transport.send_file(file, offset.saturating_add(sent), left as usize, deadline) {
-                Ok(0) => return self.pad(left, count),
-                Ok(moved) => {
-                    left = left.saturating_sub(u32::try_from(moved).unwrap_or(u32::MAX));
-                    self.sending.moved(moved);
-                }
-                Err(error) if is_of_the_file(&error) => return self.pad(left, count),
-                Err(error) => return Err(timed("send", self.deadlines.window, error)),
-            }
+        self.push_data_header(count as usize)?;
+        let sent = self.stream.send_file(file, offset, count)?;
+        if sent == count {
+            return Ok(Sent::Whole);
         }
-        Ok(Sent::Whole)
+        self.pad(count.saturating_sub(sent))?;
+        Ok(Sent::Short(u64::from(sent)))
     }
 
     /// Sends what was queued.
@@ -304,131 +258,71 @@ impl Connection {
     /// # Errors
     /// [`Error::Network`], [`Error::Timeout`].
     pub fn flush(&mut self) -> Result<()> {
-        self.write_output(More::Nothing)
+        self.stream.flush(More::Nothing)
     }
 
-    /// Ends the connection so that the peer receives what was sent last: no more is written, and for `patience` what
-    /// still comes in is thrown away. Without this, unread input would turn the close into a reset, and the peer might
-    /// never see the error that explains it.
-    pub fn close(mut self, patience: Duration) {
-        let _ = self.flush();
-        self.transport.finish_writing();
-        let deadline = after(Instant::now(), patience);
-        let mut sink = vec![0; INPUT];
-        while matches!(self.transport.read(&mut sink, deadline), Ok(count) if count > 0) && Instant::now() < deadline {}
+    /// Ends the connection; as [`Stream::close`].
+    pub fn close(self, patience: Duration) {
+        self.stream.close(patience);
     }
 
     /// The next header, with the whole body behind it in the buffer if it is a control frame.
     fn next_header(&mut self, waiting: Await) -> Result<Option<FrameHeader>> {
         // Most frames are there already, and need no clock.
-        let mut until: Option<(Instant, (&'static str, Duration))> = None;
+        let mut until: Option<(Instant, Awaited)> = None;
         let mut begun = false;
         loop {
-            if let Some(header) = FrameHeader::decode(self.input.unread(), self.phase)? {
+            if let Some(header) = FrameHeader::decode(self.stream.unread(), self.phase)? {
                 let body = if header.kind == Kind::Data { 0 } else { header.length as usize };
-                if self.input.unread().len() >= FRAME_HEADER.saturating_add(body) {
-                    self.input.take(FRAME_HEADER);
+                if self.stream.unread().len() >= FRAME_HEADER.saturating_add(body) {
+                    self.stream.take(FRAME_HEADER);
                     return Ok(Some(header));
                 }
             }
             let (mut deadline, mut awaited) = until.unwrap_or_else(|| self.patience(waiting));
-            if !self.input.unread().is_empty() && !begun {
+            if self.stream.has_buffered_input() && !begun {
                 begun = true;
-                let rest = after(Instant::now(), self.deadlines.frame);
+                let limit = self.stream.deadlines().frame;
+                let rest = after(Instant::now(), limit);
                 if rest < deadline {
-                    (deadline, awaited) = (rest, ("rest of a frame", self.deadlines.frame));
+                    (deadline, awaited) = (rest, ("rest of a frame", limit));
                 }
             }
             until = Some((deadline, awaited));
-            if self.fill(deadline, awaited)? == 0 {
+            if self.stream.fill(deadline, awaited)? == 0 {
                 return if begun { Err(Error::disconnected("receive")) } else { Ok(None) };
             }
         }
     }
 
     /// How long the next frame is waited for, and what to say if it takes longer.
-    fn patience(&mut self, waiting: Await) -> (Instant, (&'static str, Duration)) {
-        let deadline = match (self.phase, waiting) {
-            (Phase::Greeting, _) => after(self.opened, self.deadlines.greeting),
-            (Phase::Session, Await::Message) => after(Instant::now(), self.deadlines.idle),
-            (Phase::Session, Await::Transfer) => self.receiving.deadline(),
+    fn patience(&mut self, waiting: Await) -> (Instant, Awaited) {
+        let Deadlines { greeting, idle, .. } = *self.stream.deadlines();
+        let (deadline, limit) = match (self.phase, waiting) {
+            (Phase::Greeting, _) => (self.stream.greeting_deadline(), greeting),
+            (Phase::Session, Await::Message) => (after(Instant::now(), idle), idle),
+            (Phase::Session, Await::Transfer) => {
+                let (deadline, (_, limit)) = self.stream.pace();
+                (deadline, limit)
+            }
         };
-        (deadline, ("next frame", self.limit(waiting)))
+        (deadline, ("next frame", limit))
     }
 
-    /// What the peer is granted in all, for the message if it takes longer.
-    fn limit(&self, waiting: Await) -> Duration {
-        match (self.phase, waiting) {
-            (Phase::Greeting, _) => self.deadlines.greeting,
-            (Phase::Session, Await::Message) => self.deadlines.idle,
-            (Phase::Session, Await::Transfer) => self.receiving.window(),
-        }
-    }
-
-    /// Reads once into the buffer, which is given back while nothing is there. `awaited` is what for, and its limit.
-    fn fill(&mut self, deadline: Instant, (operation, limit): (&'static str, Duration)) -> Result<usize> {
-        loop {
-            let (appetite, transport) = (self.appetite, &self.transport);
-            // Asking first whether something is there would be one call more whenever something is.
-            match self.input.append(appetite, |bytes| transport.read_now(bytes, appetite)) {
-                Ok(Some(count)) => {
-                    if count >= appetite {
-                        self.appetite = appetite.saturating_mul(4).min(INPUT);
-                    }
-                    return Ok(count);
-                }
-                Ok(None) => {}
-                Err(error) => return Err(timed(operation, limit, error)),
-            }
-            if self.input.unread().is_empty() {
-                self.input.release();
-                self.appetite = self.appetite.min(INPUT_AT_FIRST);
-            }
-            self.transport.wait_readable(deadline).map_err(|error| timed(operation, limit, error))?;
-        }
-    }
-
-    fn push_data_header(&mut self, length: usize) {
+    fn push_data_header(&mut self, length: usize) -> Result<()> {
         let length = u32::try_from(length).unwrap_or(MAX_DATA);
-        self.output.extend_from_slice(&FrameHeader { kind: Kind::Data, length }.encode());
+        self.stream.queue(|output| output.extend_from_slice(&FrameHeader { kind: Kind::Data, length }.encode()))
     }
 
-    fn relieve(&mut self) -> Result<()> {
-        if self.output.len() >= OUTPUT { self.write_output(More::Nothing) } else { Ok(()) }
-    }
-
-    fn write_output(&mut self, more: More) -> Result<()> {
-        let mut output = std::mem::take(&mut self.output);
-        let result = self.write_all(&output, more);
-        output.clear();
-        if output.capacity() <= 2 * OUTPUT {
-            self.output = output;
-        }
-        result
-    }
-
-    fn write_all(&mut self, mut bytes: &[u8], more: More) -> Result<()> {
-        while !bytes.is_empty() {
-            let deadline = self.sending.deadline();
-            let count = self
-                .transport
-                .write(bytes, more, deadline)
-                .map_err(|error| timed("send", self.deadlines.window, error))?;
-            self.sending.moved(count);
-            bytes = bytes.get(count..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    /// Completes a frame of `count` bytes, of which `left` cannot be had.
-    fn pad(&mut self, left: u32, count: u32) -> Result<Sent> {
-        let zeros = vec![0; INPUT];
+    /// Completes a frame of which `left` bytes cannot be had.
+    fn pad(&mut self, left: u32) -> Result<()> {
+        let zeros = vec![0; OUTPUT];
         let mut missing = left as usize;
-        while let Some(zeros) = zeros.get(..missing.min(INPUT)).filter(|zeros| !zeros.is_empty()) {
-            self.write_all(zeros, More::Nothing)?;
+        while let Some(zeros) = zeros.get(..missing.min(OUTPUT)).filter(|zeros| !zeros.is_empty()) {
+            self.stream.send(zeros)?;
             missing = missing.saturating_sub(zeros.len());
         }
-        Ok(Sent::Short(u64::from(count.saturating_sub(left))))
+        Ok(())
     }
 }
 
@@ -436,17 +330,4 @@ impl Connection {
 fn after(start: Instant, duration: Duration) -> Instant {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     start.checked_add(duration).or_else(|| start.checked_add(YEAR)).unwrap_or(start)
-}
-
-/// Whether a failed `sendfile` blames the file and not the socket.
-fn is_of_the_file(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::INVAL | Errno::OVERFLOW | Errno::STALE))
-}
-
-fn timed(operation: &'static str, limit: Duration, error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::TimedOut => Error::Timeout { operation, limit },
-        _ => Error::network(operation, error),
-    }
 }

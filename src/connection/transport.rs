@@ -18,9 +18,20 @@ use std::time::{Duration, Instant};
 
 /// Whether more bytes follow at once, so that the kernel need not send what it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum More {
+pub enum More {
+    /// More follows.
     Follows,
+    /// Nothing, for now.
     Nothing,
+}
+
+/// What a wait for one of two came back for; neither if its time was over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// The peer has sent something, or has closed.
+    pub input: bool,
+    /// The other one is readable.
+    pub other: bool,
 }
 
 /// A plain TCP socket, shared so that another thread can end it.
@@ -98,15 +109,19 @@ impl Transport {
         self.wait(PollFlags::IN, deadline)
     }
 
-    /// Waits until there is something to read here, or from `other`; `false` if the deadline came first.
-    pub(super) fn wait_either(&self, other: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+    /// Waits until there is something to read here, or from `other`, or the deadline comes.
+    pub(super) fn wait_either(&self, other: BorrowedFd<'_>, deadline: Instant) -> io::Result<Ready> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let here = PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN);
             let mut descriptors = [here, PollFd::from_borrowed_fd(other, PollFlags::IN)];
             match poll(&mut descriptors, Some(&timespec(left))) {
                 Err(Errno::INTR) => {}
-                result => return Ok(result? > 0),
+                result => {
+                    result?;
+                    let [input, other] = descriptors.map(|descriptor| !descriptor.revents().is_empty());
+                    return Ok(Ready { input, other });
+                }
             }
         }
     }

@@ -86,7 +86,7 @@ impl Session<'_> {
     fn greet(&mut self) -> Result<()> {
         self.connection.read_preamble()?;
         self.is_native = true;
-        self.connection.send_preamble();
+        self.connection.send_preamble()?;
         let hello = match self.connection.next_frame(Await::Message)? {
             Some(Incoming::Control(Kind::Hello, body)) => Request::decode(Kind::Hello, body)?,
             Some(Incoming::Control(kind, _)) => return Err(Violation::Unexpected(kind).into()),

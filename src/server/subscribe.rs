@@ -5,6 +5,7 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::session::Session;
+use crate::connection::Ready;
 use crate::error::{Error, Result};
 use crate::store::{Arrival, Follower, Journal, Notice, Told};
 use crate::wire::{
@@ -18,6 +19,7 @@ use std::time::Duration;
 const FOLDERS: RangeInclusive<usize> = 1..=64;
 /// A client that hears nothing else hears WAIT, or POSITION, so often (PROTOCOL.md, section 12).
 const KEEPALIVE: Duration = Duration::from_secs(10);
+const NOTHING: Ready = Ready { input: false, other: false };
 
 /// Where a subscriber begins, and what it has missed.
 struct Start {
@@ -43,18 +45,23 @@ pub(super) fn answer(session: &mut Session<'_>, subscribe: &Subscribe) -> Result
     // It stays among those who are present while it fetches what it was told of.
     let follower = session.follower.insert(follower);
     let mut events = Events { position: start.after, told: start.after };
+    // Whatever happened since it began to follow.
+    let mut ready = Ready { input: session.connection.has_input(), other: true };
     loop {
-        follower.looks();
+        if ready.other {
+            follower.looks();
+        }
         for notice in session.shared.store.notices(follower) {
             session.connection.send_reply(&notice_of(&notice))?;
         }
         events.send_arrivals(session.shared, &mut session.connection, follower)?;
         session.connection.flush()?;
         session.connection.restart_pace();
-        if session.connection.has_input() {
+        if ready.input {
             return session.connection.send_reply(&Reply::Paused(Position { after: events.position }));
         }
-        if !session.connection.wait_for_input_or(follower.descriptor(), KEEPALIVE)? {
+        ready = session.connection.wait_for_input_or(follower.descriptor(), KEEPALIVE)?;
+        if ready == NOTHING {
             session.connection.send_reply(&events.keepalive())?;
         }
     }

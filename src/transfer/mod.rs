@@ -15,6 +15,6 @@ mod tree;
 pub use digest::{digest_bytes, digest_file, finish, hash_range};
 pub use helper::Helper;
 pub use progress::{Counter, Progress};
-pub use receive::{Received, Sink, discard, receive};
-pub use send::{read_exactly, send_range};
+pub use receive::{Received, Sink, Source, Taken, discard, receive, take};
+pub use send::{Outlet, read_exactly, send_range};
 pub use tree::{Node, Segments};

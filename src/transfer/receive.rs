@@ -44,6 +44,14 @@ impl Received {
     }
 }
 
+impl Taken {
+    /// The digest of what came before and what came in.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        finish(&self.hasher)
+    }
+}
+
 impl Sink for Staged {
     fn store(&mut self, bytes: &[u8]) -> Result<()> {
         self.write(bytes)
@@ -52,6 +60,29 @@ impl Sink for Staged {
     fn take_back(&mut self, bytes: u64) -> Result<()> {
         self.truncate(self.length().saturating_sub(bytes))
     }
+}
+
+/// Where the bytes of a transfer come from.
+pub trait Source {
+    /// Reads some of the bytes that are left; 0 when there are no more.
+    ///
+    /// # Errors
+    /// Those of the connection; [`ErrorCode::Mismatch`] if more bytes come than may.
+    fn read(&mut self, room: &mut [u8]) -> Result<usize>;
+
+    /// Whether the next bytes would have to be waited for, as far as that is worth asking now.
+    fn is_dry(&self) -> bool;
+}
+
+/// What came from a [`Source`].
+#[derive(Debug)]
+pub struct Taken {
+    /// The hasher: it was given what came before, and what came in.
+    pub hasher: Box<blake3::Hasher>,
+    /// Bytes that came in.
+    pub bytes: u64,
+    /// Whether the last bytes could be stored. The source is at its end either way.
+    pub stored: Result<()>,
 }
 
 /// How a run of DATA frames ended.
@@ -86,14 +117,32 @@ pub fn receive(
     limit: u64,
     progress: &dyn Counter,
 ) -> Result<Received> {
+    let mut frames = Frames { connection, left: limit, last_frame: 0, end: None };
+    let Taken { hasher, bytes, stored } = take(&mut frames, sink, hasher, expected, progress)?;
+    let Frames { last_frame, end, .. } = frames;
+    let (kind, body) = end.ok_or_else(|| Error::disconnected("receive"))?;
+    Ok(Received { hasher, bytes, last_frame, kind, body, stored })
+}
+
+/// Takes what a source has into `sink`, to its end; `hasher` and `expected` as for [`receive`].
+///
+/// # Errors
+/// Those of source and sink. What came before is in the sink, as far as that can be.
+pub fn take(
+    source: &mut dyn Source,
+    sink: &mut dyn Sink,
+    hasher: blake3::Hasher,
+    expected: u64,
+    progress: &dyn Counter,
+) -> Result<Taken> {
     let hashing = match (expected > HASH_INLINE).then(Helper::take).flatten() {
         Some(helper) => Hashing::threaded(hasher, helper)?,
         None => Hashing::inline(hasher),
     };
     let buffer = hashing.first_buffer(expected);
-    let mut intake = Intake { sink, hashing, buffer, bytes: 0, last_frame: 0, progress };
-    match intake.take_frames(connection, limit) {
-        Ok((kind, body)) => intake.finish(kind, body),
+    let mut intake = Intake { sink, hashing, buffer, bytes: 0, progress };
+    match intake.take_all(source) {
+        Ok(()) => intake.finish(),
         Err(error) => {
             // What came is worth keeping for a resume; the first error is the one that matters.
             let _ = intake.sink.store(intake.buffer.filled());
@@ -102,37 +151,64 @@ pub fn receive(
     }
 }
 
-/// Bytes on their way from the connection into the sink and the hasher.
+/// A run of DATA frames, as the bytes that are in them.
+struct Frames<'a> {
+    connection: &'a mut Connection,
+    /// Bytes that may still come.
+    left: u64,
+    last_frame: u64,
+    /// The control frame after them.
+    end: Option<(Kind, Vec<u8>)>,
+}
+
+impl Source for Frames<'_> {
+    fn read(&mut self, room: &mut [u8]) -> Result<usize> {
+        while !self.connection.is_in_data() {
+            match self.connection.next_frame(Await::Transfer)? {
+                None => return Err(Error::disconnected("receive")),
+                Some(Incoming::Control(kind, body)) => {
+                    self.end = Some((kind, body.to_vec()));
+                    return Ok(0);
+                }
+                Some(Incoming::Data(length)) => self.last_frame = u64::from(length),
+            }
+            let Some(left) = self.left.checked_sub(self.last_frame) else {
+                return Err(Error::refused(ErrorCode::Mismatch, "more bytes than announced"));
+            };
+            self.left = left;
+        }
+        self.connection.read_data(room)
+    }
+
+    fn is_dry(&self) -> bool {
+        !self.connection.is_in_data() && !self.connection.has_input()
+    }
+}
+
+/// Bytes on their way from a source into the sink and the hasher.
 struct Intake<'a> {
     sink: &'a mut dyn Sink,
     hashing: Hashing,
     buffer: Filling,
     bytes: u64,
-    last_frame: u64,
     progress: &'a dyn Counter,
 }
 
 impl Intake<'_> {
-    fn take_frames(&mut self, connection: &mut Connection, limit: u64) -> Result<(Kind, Vec<u8>)> {
+    fn take_all(&mut self, source: &mut dyn Source) -> Result<()> {
         loop {
-            if self.sink.is_followed() && !self.buffer.filled().is_empty() && !connection.has_input() {
+            if self.sink.is_followed() && !self.buffer.filled().is_empty() && source.is_dry() {
                 self.hand_on()?;
             }
-            self.last_frame = match connection.next_frame(Await::Transfer)? {
-                None => return Err(Error::disconnected("receive")),
-                Some(Incoming::Control(kind, body)) => return Ok((kind, body.to_vec())),
-                Some(Incoming::Data(length)) => u64::from(length),
-            };
-            if self.bytes.saturating_add(self.last_frame) > limit {
-                return Err(Error::refused(ErrorCode::Mismatch, "more bytes than announced"));
+            let count = source.read(self.buffer.room())?;
+            if count == 0 {
+                return Ok(());
             }
-            while let count @ 1.. = connection.read_data(self.buffer.room())? {
-                self.buffer.grow(count);
-                self.bytes = self.bytes.saturating_add(count as u64);
-                self.progress.add(count as u64);
-                if self.buffer.room().is_empty() {
-                    self.hand_on()?;
-                }
+            self.buffer.grow(count);
+            self.bytes = self.bytes.saturating_add(count as u64);
+            self.progress.add(count as u64);
+            if self.buffer.room().is_empty() {
+                self.hand_on()?;
             }
         }
     }
@@ -145,10 +221,9 @@ impl Intake<'_> {
         Ok(())
     }
 
-    fn finish(mut self, kind: Kind, body: Vec<u8>) -> Result<Received> {
+    fn finish(mut self) -> Result<Taken> {
         let stored = self.hand_on();
-        let (bytes, last_frame) = (self.bytes, self.last_frame);
-        Ok(Received { hasher: self.hashing.finish()?, bytes, last_frame, kind, body, stored })
+        Ok(Taken { hasher: self.hashing.finish()?, bytes: self.bytes, stored })
     }
 }
 

@@ -8,14 +8,29 @@ use rustix::io::{Errno, pread};
 use std::fs::File;
 use std::io;
 
-/// Sends `length` bytes of `file` from `offset` on, as DATA frames of up to 1 MiB.
+/// Where the bytes of files go.
+pub trait Outlet {
+    /// Sends one piece of `count` bytes of a file, [`MAX_DATA`] at most.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent>;
+}
+
+impl Outlet for Connection {
+    fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<Sent> {
+        Self::send_file(self, file, offset, count)
+    }
+}
+
+/// Sends `length` bytes of `file` from `offset` on, in pieces of up to 1 MiB: over a session, as DATA frames.
 ///
-/// The answer is [`Sent::Short`] with the number of bytes that were real if the file gave fewer; the last frame was padded.
+/// The answer is [`Sent::Short`] with the number of bytes that were real if the file gave fewer.
 ///
 /// # Errors
 /// Those of the connection.
 pub fn send_range(
-    connection: &mut Connection,
+    outlet: &mut dyn Outlet,
     file: &File,
     offset: u64,
     length: u64,
@@ -24,7 +39,7 @@ pub fn send_range(
     let mut done = 0_u64;
     while let left @ 1.. = length.saturating_sub(done) {
         let count = u32::try_from(left).unwrap_or(MAX_DATA).min(MAX_DATA);
-        match connection.send_file(file, offset.saturating_add(done), count)? {
+        match outlet.send_file(file, offset.saturating_add(done), count)? {
             Sent::Whole => done = done.saturating_add(u64::from(count)),
             Sent::Short(sent) => return Ok(Sent::Short(done.saturating_add(sent))),
         }

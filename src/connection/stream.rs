@@ -1,0 +1,296 @@
+//! A buffered byte stream over a socket, with deadlines: what every protocol on the port is spoken over.
+//!
+//! Owns the buffers and the time that the peer may take. Knows nothing of frames or heads: it gives what was read, as long
+//! as it is wanted, and sends what it is given.
+//!
+//! Memory: a stream that waits for its peer holds no buffer. One that reads holds 64 KiB, one that writes at most as many.
+
+use super::after;
+use super::input::Input;
+use super::pace::{Deadlines, Pace};
+use super::transport::{Interrupt, Transport};
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+pub use super::transport::{More, Ready};
+
+/// Bytes read at a time while pieces are small and many of them come.
+pub(super) const INPUT: usize = 64 * 1024;
+/// Bytes read at a time at first, and after a rest: a request, or a few.
+const INPUT_AT_FIRST: usize = 4 * 1024;
+/// Bytes read at a time between large pieces: what is read with a header is copied once more.
+const INPUT_BETWEEN_DATA: usize = 512;
+/// Bytes of output gathered before they are written.
+pub(super) const OUTPUT: usize = 64 * 1024;
+
+/// What is waited for, and its limit, for the message if it takes longer.
+pub type Awaited = (&'static str, Duration);
+
+/// One side of a connection, as bytes.
+#[derive(Debug)]
+pub struct Stream {
+    transport: Transport,
+    deadlines: Deadlines,
+    opened: Instant,
+    input: Input,
+    /// Bytes to be read at a time.
+    appetite: usize,
+    output: Vec<u8>,
+    receiving: Pace,
+    sending: Pace,
+}
+
+impl Stream {
+    /// Takes over a connected socket.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the socket's options cannot be set.
+    pub fn new(socket: TcpStream, deadlines: Deadlines) -> Result<Self> {
+        let opened = Instant::now();
+        Ok(Self {
+            transport: Transport::new(socket).map_err(|error| Error::network("set up the connection", error))?,
+            opened,
+            input: Input::default(),
+            appetite: INPUT_AT_FIRST,
+            output: Vec::new(),
+            receiving: Pace::new(&deadlines),
+            sending: Pace::new(&deadlines),
+            deadlines,
+        })
+    }
+
+    /// The means to end this connection from another thread.
+    #[must_use]
+    pub fn interrupt(&self) -> Interrupt {
+        self.transport.interrupt()
+    }
+
+    /// The time that the peer may take.
+    #[must_use]
+    pub fn deadlines(&self) -> &Deadlines {
+        &self.deadlines
+    }
+
+    /// When the greeting must be complete.
+    #[must_use]
+    pub fn greeting_deadline(&self) -> Instant {
+        after(self.opened, self.deadlines.greeting)
+    }
+
+    /// What was read and not taken yet.
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
+        self.input.unread()
+    }
+
+    /// Takes the next `count` bytes of what was read, or as many as there are.
+    pub fn take(&mut self, count: usize) -> &[u8] {
+        self.input.take(count)
+    }
+
+    /// Large pieces follow, which are better read to where they are wanted.
+    pub fn expect_large_pieces(&mut self) {
+        self.appetite = INPUT_BETWEEN_DATA;
+    }
+
+    /// Reads once, to what is there; 0 at the end of the stream. The buffer is given back while nothing is there.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] after the deadline, [`Error::Network`].
+    pub fn fill(&mut self, deadline: Instant, (operation, limit): Awaited) -> Result<usize> {
+        loop {
+            let (appetite, transport) = (self.appetite, &self.transport);
+            // Asking first whether something is there would be one call more whenever something is.
+            match self.input.append(appetite, |bytes| transport.read_now(bytes, appetite)) {
+                Ok(Some(count)) => {
+                    if count >= appetite {
+                        self.appetite = appetite.saturating_mul(4).min(INPUT);
+                    }
+                    return Ok(count);
+                }
+                Ok(None) => {}
+                Err(error) => return Err(timed(operation, limit, error)),
+            }
+            if self.input.unread().is_empty() {
+                self.input.release();
+                self.appetite = self.appetite.min(INPUT_AT_FIRST);
+            }
+            self.transport.wait_readable(deadline).map_err(|error| timed(operation, limit, error))?;
+        }
+    }
+
+    /// Reads some bytes of a transfer to where they are wanted, at the rate that is asked of the peer; 0 only for an
+    /// empty buffer.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if too little comes; [`Error::Network`], also if the stream ends.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = if self.input.unread().is_empty() {
+            self.transport
+                .read(buffer, self.receiving.deadline())
+                .map_err(|error| timed("receive", self.receiving.window(), error))?
+        } else {
+            let bytes = self.input.take(buffer.len());
+            if let Some(place) = buffer.get_mut(..bytes.len()) {
+                place.copy_from_slice(bytes);
+            }
+            bytes.len()
+        };
+        if count == 0 {
+            return Err(Error::disconnected("receive"));
+        }
+        self.receiving.moved(count);
+        Ok(count)
+    }
+
+    /// When the peer must have sent enough of a transfer, and what to say if it has not.
+    pub fn pace(&mut self) -> (Instant, Awaited) {
+        (self.receiving.deadline(), ("receive", self.receiving.window()))
+    }
+
+    /// Whether a part of what follows was read already.
+    #[must_use]
+    pub fn has_buffered_input(&self) -> bool {
+        !self.input.unread().is_empty()
+    }
+
+    /// Whether something is there to be read without waiting.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        self.has_buffered_input() || self.transport.is_readable()
+    }
+
+    /// Waits until something is there to be read, or `other` is readable, for `patience` at most. No buffer is held
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the kernel cannot wait.
+    pub fn wait_for_input_or(&mut self, other: BorrowedFd<'_>, patience: Duration) -> Result<Ready> {
+        if self.has_buffered_input() {
+            return Ok(Ready { input: true, other: false });
+        }
+        self.input.release();
+        self.output = Vec::new();
+        let deadline = after(Instant::now(), patience);
+        self.transport.wait_either(other, deadline).map_err(|error| Error::network("wait", error))
+    }
+
+    /// What comes next is a stream whose sender does not have its bytes yet, up to the next [`Stream::restart_pace`].
+    pub fn expect_a_stream(&mut self) {
+        self.receiving = Pace::of_a_stream(&self.deadlines);
+    }
+
+    /// The peer said that it still works: it gets a fresh window.
+    pub fn excuse(&mut self) {
+        self.receiving.restart();
+    }
+
+    /// Gives the peer a fresh window both ways: a transfer begins, or this side made it wait.
+    pub fn restart_pace(&mut self) {
+        self.receiving = Pace::new(&self.deadlines);
+        self.sending.restart();
+    }
+
+    /// Queues bytes by appending them to what is to be sent; they are sent when enough has gathered, or by
+    /// [`Stream::flush`].
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Timeout`].
+    pub fn queue(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        append(&mut self.output);
+        if self.output.len() >= OUTPUT { self.flush(More::Nothing) } else { Ok(()) }
+    }
+
+    /// Queues bytes that are there, or sends them at once if they are many.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Timeout`].
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() < OUTPUT {
+            return self.queue(|output| output.extend_from_slice(bytes));
+        }
+        self.flush(More::Follows)?;
+        self.write_all(bytes, More::Nothing)
+    }
+
+    /// Sends `count` bytes of a file from the page cache, after what was queued: how many could be had.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Timeout`].
+    pub fn send_file(&mut self, file: &File, offset: u64, count: u32) -> Result<u32> {
+        self.flush(More::Follows)?;
+        let mut sent: u32 = 0;
+        while let left @ 1.. = count.saturating_sub(sent) {
+            let deadline = self.sending.deadline();
+            let from = offset.saturating_add(u64::from(sent));
+            match self.transport.send_file(file, from, left as usize, deadline) {
+                Ok(0) => break,
+                Ok(moved) => {
+                    sent = sent.saturating_add(u32::try_from(moved).unwrap_or(u32::MAX));
+                    self.sending.moved(moved);
+                }
+                Err(error) if is_of_the_file(&error) => break,
+                Err(error) => return Err(timed("send", self.deadlines.window, error)),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Sends what was queued.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Timeout`].
+    pub fn flush(&mut self, more: More) -> Result<()> {
+        let mut output = std::mem::take(&mut self.output);
+        let result = self.write_all(&output, more);
+        output.clear();
+        if output.capacity() <= 2 * OUTPUT {
+            self.output = output;
+        }
+        result
+    }
+
+    /// Ends the connection so that the peer receives what was sent last: no more is written, and for `patience` what
+    /// still comes in is thrown away. Without this, unread input would turn the close into a reset, and the peer might
+    /// never see the error that explains it.
+    pub fn close(mut self, patience: Duration) {
+        let _ = self.flush(More::Nothing);
+        self.transport.finish_writing();
+        let deadline = after(Instant::now(), patience);
+        let mut sink = vec![0; INPUT];
+        while matches!(self.transport.read(&mut sink, deadline), Ok(count) if count > 0) && Instant::now() < deadline {}
+    }
+
+    fn write_all(&mut self, mut bytes: &[u8], more: More) -> Result<()> {
+        while !bytes.is_empty() {
+            let deadline = self.sending.deadline();
+            let count = self
+                .transport
+                .write(bytes, more, deadline)
+                .map_err(|error| timed("send", self.deadlines.window, error))?;
+            self.sending.moved(count);
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// Whether a failed `sendfile` blames the file and not the socket.
+fn is_of_the_file(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::INVAL | Errno::OVERFLOW | Errno::STALE))
+}
+
+fn timed(operation: &'static str, limit: Duration, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Error::Timeout { operation, limit },
+        _ => Error::network(operation, error),
+    }
+}
