@@ -19,6 +19,7 @@ mod refuse;
 mod session;
 mod shutdown;
 mod subscribe;
+mod web;
 
 pub use confinement::{Confinement, Level};
 pub use console::Console;

@@ -21,6 +21,7 @@ pub(super) struct Stats {
 pub(super) struct Record {
     pub(super) id: TransferId,
     pub(super) direction: Direction,
+    pub(super) via: Via,
     pub(super) client: SocketAddr,
     /// Harmless text.
     pub(super) path: String,
@@ -30,11 +31,31 @@ pub(super) struct Record {
     pub(super) began: Instant,
 }
 
+/// What a transfer was asked for over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Via {
+    /// The native protocol.
+    Native,
+    /// HTTP.
+    Web,
+}
+
+impl Via {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Web => "web",
+        }
+    }
+}
+
 /// How a transfer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     /// Verified and in place at the receiver, by the receiver's own word.
     Ok,
+    /// Sent whole to a receiver that cannot say what became of it.
+    Sent,
     /// The sender or the receiver gave it up.
     Aborted,
     /// The connection ended before it was done.
@@ -49,6 +70,7 @@ impl Status {
     fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Sent => "sent",
             Self::Aborted => "aborted",
             Self::Incomplete => "incomplete",
             Self::Failed => "failed",
@@ -70,21 +92,22 @@ impl Status {
 impl Record {
     /// Ends the record: one line.
     pub(super) fn end(&self, shared: &Shared, status: Status, cause: Option<&str>) {
-        let counter = if status == Status::Ok { &shared.stats.ok } else { &shared.stats.failed };
+        let is_good = matches!(status, Status::Ok | Status::Sent);
+        let counter = if is_good { &shared.stats.ok } else { &shared.stats.failed };
         counter.fetch_add(1, Ordering::Relaxed);
         shared.stats.bytes.fetch_add(self.bytes, Ordering::Relaxed);
         let event = match self.direction {
             Direction::Download => "download",
             Direction::Upload => "upload",
         };
-        let level = if status == Status::Ok { log::Level::Info } else { log::Level::Warn };
+        let level = if is_good { log::Level::Info } else { log::Level::Warn };
         let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let size = self.size.unwrap_or(self.offset + self.bytes);
-        let (id, client, path, status) = (self.id, self.client, &self.path, status.name());
+        let (id, client, via, path, status) = (self.id, self.client, self.via.name(), &self.path, status.name());
         match cause {
-            None => log::log!(target: "transfer", level, event, id:%, client:%, via = "native", path:%, size,
+            None => log::log!(target: "transfer", level, event, id:%, client:%, via, path:%, size,
                 offset = self.offset, bytes = self.bytes, ms, status; ""),
-            Some(cause) => log::log!(target: "transfer", level, event, id:%, client:%, via = "native", path:%, size,
+            Some(cause) => log::log!(target: "transfer", level, event, id:%, client:%, via, path:%, size,
                 offset = self.offset, bytes = self.bytes, ms, status, cause; ""),
         }
     }

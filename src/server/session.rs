@@ -1,4 +1,4 @@
-//! A session: greets, then reads a request, dispatches it, replies, until one side ends it.
+//! A native session: greets, then reads a request, dispatches it, replies, until one side ends it.
 //!
 //! Owns the order of replies: whatever is answered, the uploads received before it are made durable and answered first
 //! ([`Session::settle`]). Every request is dispatched in [`Session::dispatch`]; each command has a file of its own.
@@ -7,13 +7,13 @@
 use super::admission::{Admitted, Live, Running};
 use super::put::Group;
 use super::receipt::Unconfirmed;
-use super::record::{Record, Status};
-use super::{Shared, get, list, put, receipt, receivers, subscribe};
-use crate::connection::{Await, Connection, Incoming};
+use super::record::{Record, Status, Via};
+use super::{Shared, get, list, put, receipt, receivers, subscribe, web};
+use crate::connection::{Await, Connection, Incoming, Stream, guess};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::store::{Follower, Upload};
-use crate::wire::{ErrorCode, Hello, Kind, PROTOCOL_VERSION, Reply, Request, Violation, Welcome};
+use crate::wire::{ErrorCode, Guess, Hello, Kind, PROTOCOL_VERSION, Reply, Request, Violation, Welcome};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,22 +43,29 @@ enum Next {
     End,
 }
 
-/// Runs a session to its end.
+/// Runs a connection to its end, in the protocol that its first bytes are of.
 pub(super) fn run(socket: TcpStream, admitted: Admitted, shared: &Shared) {
     let live = Arc::clone(admitted.live());
-    match Connection::new(socket, shared.config.deadlines) {
-        Ok(connection) => {
-            live.set_interrupt(connection.interrupt());
-            let (group, unconfirmed) = (Group::default(), Unconfirmed::default());
-            let (offered, follower) = (None, None);
-            Session { connection, shared, live, group, unconfirmed, offered, follower, is_native: false }.run();
-        }
-        Err(error) => log::warn!(event = "connection", client:% = live.peer, cause:% = error; ""),
+    let peer = live.peer;
+    let stream = Stream::new(socket, shared.config.deadlines).and_then(|mut stream| {
+        live.set_interrupt(stream.interrupt());
+        guess(&mut stream).map(|guess| (stream, guess))
+    });
+    match stream {
+        Ok((stream, Guess::Http)) => web::run(stream, live, shared),
+        Ok((stream, _)) => Session::new(Connection::over(stream), live, shared).run(),
+        Err(error) => log::warn!(event = "disconnect", client:% = peer, ms = live.age_ms(), cause:% = error; ""),
     }
     drop(admitted);
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn new(connection: Connection, live: Arc<Live>, shared: &'a Shared) -> Self {
+        let (group, unconfirmed) = (Group::default(), Unconfirmed::default());
+        let (offered, follower) = (None, None);
+        Self { connection, shared, live, group, unconfirmed, offered, follower, is_native: false }
+    }
+
     fn run(mut self) {
         let peer = self.live.peer;
         let result = self.greet().and_then(|()| self.serve());
@@ -199,6 +206,7 @@ impl Session<'_> {
         Record {
             id: self.shared.next_transfer(),
             direction,
+            via: Via::Native,
             client: self.live.peer,
             path,
             size,
