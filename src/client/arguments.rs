@@ -178,7 +178,7 @@ pub(super) enum Command {
         /// End after so many files
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         count: Option<u64>,
-        /// A program to run for each file that is in place, one at a time, never through a shell; HOSTDIR_PATH,
+        /// A program to run for each file that is in place, one at a time, never twice, never through a shell; HOSTDIR_PATH,
         /// HOSTDIR_REMOTE_PATH, HOSTDIR_DIGEST, HOSTDIR_SIZE and HOSTDIR_NUMBER tell it which
         #[arg(long, value_name = "CMD")]
         exec: Option<PathBuf>,

@@ -113,7 +113,7 @@ impl Feed<'_> {
             Reply::Arriving(arriving) => self.arriving(arriving)?,
             Reply::Arrived(arrived) => {
                 let number = arrived.number;
-                match Arrival::parse(arrived, &self.plan.topics)? {
+                match Arrival::parse(arrived, self.board.run(), &self.plan.topics)? {
                     Some(arrival) => self.arrived(arrival),
                     None => {
                         self.teller.problem(&format!("arrival {number} has a name that no file can have: left out"));
