@@ -14,6 +14,7 @@
 //! | [`conflict`] | a name that is taken |
 //! | [`transfer`] | bytes between a file and a connection |
 //! | [`store`] | the host directory |
+//! | [`access`] | who may do what: tokens and rights |
 //! | [`logging`] | the two logs |
 //! | [`server`] | sessions and commands |
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
@@ -21,6 +22,7 @@
 //! `docs/ARCHITECTURE.md` tells the life of a GET and of a PUT; `docs/PROTOCOL.md` is the wire.
 #![deny(clippy::all, clippy::print_stdout, clippy::print_stderr)]
 
+pub mod access;
 pub mod client;
 pub mod conflict;
 pub mod connection;

@@ -2,14 +2,16 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use bytesize::ByteSize;
-use clap::Parser;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
+use clap::{Parser, Subcommand};
+use hostdir::access::command::TokenCommand;
+use hostdir::access::{Access, Transport};
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
 use hostdir::server::{self, Confinement, Console, Drained, Level, Stop, WebAccess};
-use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
-use hostdir::wire::{ErrorCode, RemoteFolder};
+use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep, parse_duration};
+use hostdir::wire::{ErrorCode, RemoteFolder, Rights};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -33,6 +35,9 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "server", version, max_term_width = 100)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Address to listen on [default: every address, IPv4 and IPv6]
     #[arg(short, long, value_name = "IP", env = "HOSTDIR_SERVER_IP")]
     ip: Option<IpAddr>,
@@ -42,7 +47,7 @@ struct Arguments {
     port: u16,
 
     /// The directory to host; made if it is missing
-    #[arg(short, long, value_name = "DIR", default_value = "./host_dir", env = "HOSTDIR_SERVER_DIR")]
+    #[arg(short, long, value_name = "DIR", default_value = "./host_dir", env = "HOSTDIR_SERVER_DIR", global = true)]
     dir: PathBuf,
 
     /// Where server.log and transfers.log go; made if it is missing
@@ -60,6 +65,15 @@ struct Arguments {
     /// Let uploads replace files where the sender asks for it
     #[arg(long, env = "HOSTDIR_SERVER_ALLOW_OVERWRITE", value_parser = BoolishValueParser::new())]
     allow_overwrite: bool,
+
+    /// What anybody may do who has no token: all, none, or of read, add, overwrite, publish and subscribe those that are
+    /// named, with commas [default: all; none as soon as there is a token]
+    #[arg(long, value_name = "RIGHTS", env = "HOSTDIR_SERVER_ANONYMOUS")]
+    anonymous: Option<Rights>,
+
+    /// Take tokens over connections that anybody on the network can read
+    #[arg(long, env = "HOSTDIR_SERVER_INSECURE_TOKENS", value_parser = BoolishValueParser::new())]
+    insecure_tokens: bool,
 
     /// Do not confine the server to the host directory and the logs (where the kernel can: Landlock)
     #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT", value_parser = BoolishValueParser::new())]
@@ -114,6 +128,13 @@ struct Arguments {
     allow_origin: Vec<String>,
 }
 
+/// What else this program does.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Who may do what: make, list and revoke tokens. A server that is running takes notice within a second
+    Token(TokenCommand),
+}
+
 /// What a program that is told to stop waits for running transfers.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long the banner waits for the host directory to be counted.
@@ -133,6 +154,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Drained, Error> {
+    if let Some(Command::Token(command)) = &arguments.command {
+        make_directory(&arguments.dir, "--dir")?;
+        return command.run(&arguments.dir).map(|()| Drained::Whole);
+    }
     if arguments.read_only && arguments.allow_overwrite {
         let why = "--read-only and --allow-overwrite exclude each other";
         return Err(Error::refused(ErrorCode::Forbidden, why));
@@ -155,10 +180,13 @@ fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, Strin
     raise_descriptor_limit();
     let listeners = server::bind(arguments.ip, arguments.port)?;
     let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
+    let access = Access::open(&arguments.dir, arguments.anonymous)?;
+    let transport = if arguments.insecure_tokens { Transport::PlainOnPurpose } else { Transport::Plain };
+    access.check_transport(transport, &server::addresses(&listeners))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
     let log = watch_signals(&stop, log).map_err(|error| Error::local("watch", "signals", error))?;
-    announce(arguments, &listeners, console);
+    announce(arguments, &listeners, &access, console);
     let config = server::Config {
         name: arguments.name.clone().unwrap_or_else(machine_name),
         max_connections: arguments.max_connections as usize,
@@ -166,7 +194,7 @@ fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, Strin
         drain: DRAIN,
         web: WebAccess { host_names: host_names(arguments), origins: arguments.allow_origin.clone() },
     };
-    let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
+    let drained = server::run(&listeners, store, access, config, console.clone(), &stop)?;
     log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
     log.flush();
     Ok(drained)
@@ -233,14 +261,6 @@ fn split_rule<'a>(text: &'a OsString, wrong: &str) -> Result<(RemoteFolder, &'a 
         }
     };
     Ok((folder, limit))
-}
-
-/// A duration as people write it: `30d`, `2w`, `12h 30m`. Not months and years, which are of no fixed length.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = "not a duration such as 30d, 12h or 90m";
-    let span: jiff::Span = text.parse().map_err(|_| wrong)?;
-    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong)?;
-    Ok(Duration::try_from(duration).ok().filter(|duration| !duration.is_zero()).ok_or(wrong)?)
 }
 
 fn deadlines(arguments: &Arguments) -> Deadlines {
@@ -327,7 +347,7 @@ fn watch_signals(stop: &Stop, log: logging::Handle) -> std::io::Result<Arc<loggi
     Ok(log)
 }
 
-fn announce(arguments: &Arguments, listeners: &[TcpListener], console: &Console) {
+fn announce(arguments: &Arguments, listeners: &[TcpListener], access: &Access, console: &Console) {
     let addresses = server::addresses(listeners);
     let policy = match (arguments.read_only, arguments.allow_overwrite) {
         (true, _) => "read-only",
@@ -343,11 +363,15 @@ fn announce(arguments: &Arguments, listeners: &[TcpListener], console: &Console)
     let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     console.say(&format!(" Listening: {}", all.join(", ")));
     console.say(&format!(" Logs:      {}", arguments.log_dir.display()));
-    if addresses.iter().any(|address| !address.ip().is_loopback()) {
+    let (anonymous, tokens) = (access.anonymous(), access.count());
+    if anonymous != Rights::ALL || tokens > 0 {
+        console.say(&format!(" Rights:    {tokens} tokens; without one: {anonymous}"));
+    } else if addresses.iter().any(|address| !address.ip().is_loopback()) {
         let rights = if arguments.read_only { "read files" } else { "read and add files (or not add: --read-only)" };
         console.say(&format!(" Anyone on this network can {rights}"));
     }
-    log::info!(event = "start", version, dir:% = arguments.dir.display(), policy, listening:% = all.join(","); "");
+    log::info!(event = "start", version, dir:% = arguments.dir.display(), policy, listening:% = all.join(","), tokens,
+        anonymous:%; "");
 }
 
 /// How a client is pointed at an address; what it assumes by itself is left out.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `session` | one connection: dialling, greeting, requests and their answers |
 //! | `cancel` | Ctrl-C |
+//! | `token` | where the token comes from that shows who asks |
 //! | `folder`, `open_folders` | the download folder: what is there, partial files, places |
 //! | `select` | from words on the command line to files on the server |
 //! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
@@ -42,6 +43,7 @@ pub mod session;
 mod stream;
 mod subscribe;
 pub mod terminal;
+mod token;
 mod topics;
 mod upload;
 

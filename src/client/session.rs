@@ -11,7 +11,7 @@ use crate::escape::harmless;
 use crate::transfer::{Counter, Progress, Received, Sink, discard, receive};
 use crate::wire::{
     End, Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, LiveHeader, PROTOCOL_VERSION, RemoteFolder,
-    RemotePath, Reply, Request, Violation, Welcome,
+    RemotePath, Reply, Request, Token, Violation, Welcome,
 };
 use std::fmt;
 use std::fs::File;
@@ -35,6 +35,8 @@ pub struct Target {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// What shows the server who asks.
+    pub token: Option<Token>,
 }
 
 /// An open connection, greeted.
@@ -91,6 +93,7 @@ impl Session {
             min_version: PROTOCOL_VERSION,
             max_version: PROTOCOL_VERSION,
             agent,
+            token: target.token.clone(),
         }))?;
         connection.flush()?;
         let asked = Instant::now();
@@ -101,7 +104,7 @@ impl Session {
             }
             error => error,
         })?;
-        let welcome = match next_reply(&mut connection)? {
+        let welcome = match next_reply(&mut connection).map_err(with_cure)? {
             Reply::Welcome(welcome) if welcome.version == PROTOCOL_VERSION => welcome,
             Reply::Welcome(_) => return Err(Violation::Contradiction("the server chose a version not offered").into()),
             reply => return Err(Violation::Unexpected(reply.kind()).into()),
@@ -373,6 +376,17 @@ fn dial(target: &Target, patience: Duration) -> Result<TcpStream> {
 
 fn unreachable(why: String) -> Error {
     Error::network("connect", io::Error::new(io::ErrorKind::NotConnected, why))
+}
+
+/// Says where a token can come from, if it is that.
+fn with_cure(error: Error) -> Error {
+    match error {
+        Error::Refused { code: ErrorCode::Unauthorized, message } => {
+            let cure = "give one with --token-file, --ask-token or HOSTDIR_TOKEN";
+            Error::refused(ErrorCode::Unauthorized, format!("{message}; {cure}"))
+        }
+        error => error,
+    }
 }
 
 fn next_reply(connection: &mut Connection) -> Result<Reply> {

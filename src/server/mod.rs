@@ -5,6 +5,7 @@
 //! still coming), `put`, `receipt`, `subscribe`, `receivers`.
 
 mod admission;
+mod audit;
 mod confinement;
 mod console;
 mod get;
@@ -16,6 +17,7 @@ mod receipt;
 mod receivers;
 mod record;
 mod refuse;
+mod revocation;
 mod session;
 mod shutdown;
 mod subscribe;
@@ -27,6 +29,7 @@ pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
 pub use web::WebAccess;
 
+use crate::access::Access;
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
 use crate::store::{Expiry, KEEP_PARTIAL, Limit, Opened, Store, Sweep, Watch};
@@ -73,6 +76,7 @@ pub struct Config {
 #[derive(Debug)]
 pub(super) struct Shared {
     store: Store,
+    access: Access,
     config: Config,
     registry: Arc<Registry>,
     stats: Stats,
@@ -93,7 +97,14 @@ impl Shared {
 ///
 /// # Errors
 /// [`crate::error::Error::Local`] if a thread that is needed from the start cannot be started.
-pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Console, stop: &Stop) -> Result<Drained> {
+pub fn run(
+    listeners: &[TcpListener],
+    store: Store,
+    access: Access,
+    config: Config,
+    console: Console,
+    stop: &Stop,
+) -> Result<Drained> {
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
     let descriptors = descriptors.unwrap_or(usize::MAX);
@@ -104,12 +115,14 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         next_transfer: AtomicU64::new(started.as_secs() << 24),
         grouped: put::Grouped::new(descriptors),
         store,
+        access,
         config,
     });
     let refuser = Refuser::start()?;
     shared.console.watch(Arc::downgrade(&shared));
     watch_files(&shared)?;
     expire_files(&shared)?;
+    revocation::watch(&shared)?;
     let mut swept = Instant::now();
     while !stop.is_asked() {
         wait(listeners, stop);

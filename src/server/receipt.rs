@@ -2,10 +2,11 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::Shared;
+use super::receivers;
 use super::record::{Record, Status};
 use super::session::Session;
 use crate::error::Result;
-use crate::wire::{Receipt, ReceiptOutcome};
+use crate::wire::{Receipt, ReceiptOutcome, Right};
 use std::collections::VecDeque;
 
 /// Downloads whose receipt may still come; those beyond are logged without.
@@ -43,7 +44,10 @@ impl Unconfirmed {
 
 /// Takes a receipt. One for an unknown transfer is ignored.
 pub(super) fn note(session: &mut Session<'_>, receipt: Receipt) -> Result<()> {
-    if let (Some(number), Some(subscriber)) = (receipt.number, receipt.subscriber) {
+    if let (Some(number), Some(subscriber)) = (receipt.number, receipt.subscriber)
+        && receivers::sees(session.shared, &session.caller, number).unwrap_or(false)
+        && session.caller.grant().has(Right::Subscribe)
+    {
         let name = session.live.peer.to_string();
         session.shared.store.note_received(number, subscriber, &name, receipt.outcome);
     }

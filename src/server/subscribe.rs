@@ -30,7 +30,10 @@ struct Start {
 /// Answers SUBSCRIBE: SUBSCRIBED, events, and PAUSED as soon as the client has something to say.
 pub(super) fn answer(session: &mut Session<'_>, subscribe: &Subscribe) -> Result<()> {
     session.settle()?;
-    let folders = folders(subscribe)?;
+    let asked = subscribe.folders.iter().map(|folder| folder.0.as_slice()).collect::<Vec<_>>().join(&b',');
+    let folders = folders(subscribe).and_then(|folders| session.caller.followed(&folders));
+    let folders = session.asked("SUBSCRIBE", &asked).note(folders)?;
+    let counts = if session.caller.grant().is_everywhere() { Counts::Told } else { Counts::Hidden };
     let name = session.live.peer.to_string();
     let subscriber = subscribe.subscriber.map(|id| (id, name));
     // Followed first, so that whatever comes after the journal was looked at is heard of.
@@ -44,7 +47,7 @@ pub(super) fn answer(session: &mut Session<'_>, subscribe: &Subscribe) -> Result
     log::info!(event = "subscribe", client:% = session.live.peer, after = start.after; "");
     // It stays among those who are present while it fetches what it was told of.
     let follower = session.follower.insert(follower);
-    let mut events = Events { position: start.after, told: start.after };
+    let mut events = Events { position: start.after, told: start.after, counts };
     // Whatever happened since it began to follow.
     let mut ready = Ready { input: session.connection.has_input(), other: true };
     loop {
@@ -97,6 +100,14 @@ struct Events {
     position: u64,
     /// Up to which number it knows that.
     told: u64,
+    counts: Counts,
+}
+
+/// Whether a subscriber is told how many arrivals were lost, in all folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    Told,
+    Hidden,
 }
 
 impl Events {
@@ -116,7 +127,8 @@ impl Events {
                     self.position = up_to;
                 }
                 Told::Gap(up_to, missed) => {
-                    connection.send_reply(&Reply::Gap(Gap { after: up_to, missed: Some(missed) }))?;
+                    let missed = (self.counts == Counts::Told).then_some(missed);
+                    connection.send_reply(&Reply::Gap(Gap { after: up_to, missed }))?;
                     (self.position, self.told) = (up_to, up_to);
                 }
                 Told::Nothing(position) => {

@@ -11,7 +11,9 @@ pub mod http;
 mod identity;
 mod message;
 mod path;
+mod rights;
 mod sniff;
+mod token;
 mod topic;
 mod upload;
 mod violation;
@@ -24,7 +26,9 @@ pub use message::{
     Request, Welcome,
 };
 pub use path::{NameError, PathError, RemoteFolder, RemotePath};
+pub use rights::{Right, Rights};
 pub use sniff::{Guess, PREAMBLE, sniff};
+pub use token::Token;
 pub use topic::{
     Abandoned, Arrived, Arriving, Gap, LiveHeader, Position, Received, Receiver, ReceiverState, Receivers, Subscribe,
     Subscribed,

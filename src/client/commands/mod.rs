@@ -15,8 +15,9 @@ use super::retry::Backoff;
 use super::session::{Session, Target};
 use super::terminal::Terminal;
 use super::terminal::progress::{Display, Progress};
-use super::{exit, menu};
+use super::{exit, menu, token};
 use crate::error::{Error, Result};
+use crate::wire::Token;
 use clap::CommandFactory;
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ pub(super) struct Context {
     pub(super) settings: Settings,
     pub(super) terminal: Terminal,
     pub(super) cancel: Cancel,
+    /// What shows the server who asks.
+    pub(super) token: Option<Token>,
 }
 
 /// Does what the command line asks for; without a command, runs the menu.
@@ -42,7 +45,11 @@ pub fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(exit::OTHER);
         }
     };
-    let context = Context { settings, terminal, cancel };
+    let mut context = Context { settings, terminal, cancel, token: None };
+    match token::find(context.settings.token_file.as_deref(), context.settings.ask_token, &context.cancel) {
+        Ok(token) => context.token = token,
+        Err(error) => return ExitCode::from(context.fail("token", &error)),
+    }
     let (name, result) = match command {
         None => ("menu", menu::run(&context)),
         Some(Command::List { paths, long, recursive, null, unsorted }) => {
@@ -105,7 +112,8 @@ impl Context {
     }
 
     pub(super) fn target(&self) -> Target {
-        Target { host: self.settings.ip.clone(), port: self.settings.port }
+        let Settings { ip, port, .. } = &self.settings;
+        Target { host: ip.clone(), port: *port, token: self.token.clone() }
     }
 
     pub(super) fn link(&self) -> Link {

@@ -162,10 +162,11 @@ impl From<BadRequest> for Problem {
 fn status(code: ErrorCode) -> u16 {
     use ErrorCode::{
         Abandoned, BadName, BadPath, Changed, Exists, Expired, Forbidden, Mismatch, NoSpace, NotAFile, NotFound,
-        OutOfRange, Protocol, ReadOnly, Superseded, Timeout, TooLarge,
+        OutOfRange, Protocol, ReadOnly, Superseded, Timeout, TooLarge, Unauthorized,
     };
     match code {
         Protocol | BadPath | BadName => 400,
+        Unauthorized => 401,
         Forbidden | ReadOnly => 403,
         NotFound | NotAFile => 404,
         Timeout => 408,
@@ -190,6 +191,7 @@ fn reason(status: u16) -> &'static str {
         206 => "Partial Content",
         304 => "Not Modified",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
