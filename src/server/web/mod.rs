@@ -7,11 +7,16 @@
 mod access;
 mod body;
 mod exchange;
+mod files;
+mod following;
 mod health;
+mod kind;
+mod outlet;
 mod page;
 mod response;
 mod route;
 mod upgrade;
+mod upload;
 
 pub use access::WebAccess;
 
@@ -180,7 +185,10 @@ impl Visit<'_> {
         }
         match exchange.after() {
             After::Request => Ok(None),
-            After::Close => Ok(Some(End::Close)),
+            After::Close => {
+                exchange.hear_out();
+                Ok(Some(End::Close))
+            }
             After::Cut => Ok(Some(End::Cut)),
         }
     }

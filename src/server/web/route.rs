@@ -2,7 +2,7 @@
 
 use super::exchange::{Answered, Exchange};
 use super::response::{Content, Problem, Response};
-use super::{access, health, page, upgrade};
+use super::{access, files, health, page, upgrade, upload};
 use crate::wire::ErrorCode;
 use crate::wire::http::{Head, Method};
 
@@ -30,6 +30,8 @@ enum At {
 /// Everything that there is.
 const ROUTES: &[Route] = &[
     Route { at: At::Exactly("/"), get: Some(page::answer), put: None, upgrade: Some(upgrade::Purpose::RelayA) },
+    Route { at: At::Below("/files/"), get: Some(files::answer), put: Some(upload::answer), upgrade: None },
+    Route { at: At::Exactly("/api/upload"), get: Some(upload::progress), put: None, upgrade: None },
     Route { at: At::Exactly("/healthz"), get: Some(health::answer), put: None, upgrade: None },
     Route { at: At::Exactly("/ws"), get: None, put: None, upgrade: Some(upgrade::Purpose::Events) },
     Route { at: At::Exactly("/receiver"), get: None, put: None, upgrade: Some(upgrade::Purpose::Receiver) },
