@@ -5,12 +5,15 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod access;
+mod archive;
 mod body;
 mod exchange;
 mod files;
 mod following;
 mod health;
 mod kind;
+mod listing;
+mod metrics;
 mod outlet;
 mod page;
 mod response;
@@ -215,6 +218,9 @@ fn dispatch(exchange: &mut Exchange<'_>) -> std::result::Result<Option<upgrade::
 }
 
 fn log_refusal(live: &Live, problem: &Problem) {
+    if problem.is_logged() {
+        return;
+    }
     let (client, status, cause) = (live.peer, problem.status(), problem.error());
     log::info!(event = "refused", client:%, via = "web", status, cause:%; "");
 }

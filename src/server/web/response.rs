@@ -40,6 +40,8 @@ pub(super) struct Problem {
     status: u16,
     error: Error,
     fields: Vec<(&'static str, String)>,
+    /// Whether the log has it already, as the end of a transfer.
+    is_logged: bool,
 }
 
 impl Response {
@@ -94,13 +96,28 @@ impl Response {
 impl Problem {
     /// With a status that the error's code does not have by itself.
     pub(super) fn new(status: u16, code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { status, error: Error::refused(code, detail), fields: Vec::new() }
+        Self { status, error: Error::refused(code, detail), fields: Vec::new(), is_logged: false }
     }
 
     /// With a field more.
     pub(super) fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
         self
+    }
+
+    /// The same, which the log has already as the end of a transfer.
+    pub(super) fn logged(self) -> Self {
+        Self { is_logged: true, ..self }
+    }
+
+    /// Whether the log has it already.
+    pub(super) fn is_logged(&self) -> bool {
+        self.is_logged
+    }
+
+    /// The same with another status.
+    pub(super) fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
     }
 
     /// The status that tells it.
@@ -148,7 +165,7 @@ impl Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        Self { status: status(error.code()), error, fields: Vec::new() }
+        Self { status: status(error.code()), error, fields: Vec::new(), is_logged: false }
     }
 }
 
