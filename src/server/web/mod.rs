@@ -88,6 +88,13 @@ pub(super) fn run(mut stream: Stream, live: Arc<Live>, shared: &Shared) {
     }
 }
 
+/// What a newcomer that speaks HTTP and is not let in is told.
+pub(super) fn refusal(error: &Error) -> Vec<u8> {
+    let fault = error.to_fault();
+    let problem = Problem::from(Error::refused(fault.code, fault.message.unwrap_or_default()));
+    problem.to_last_answer().into_bytes()
+}
+
 impl Visit<'_> {
     /// Answers requests until one is the last.
     fn converse(&mut self) -> Result<End> {

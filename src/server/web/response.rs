@@ -152,14 +152,19 @@ impl Problem {
         (fields.fold(response, |response, (name, value)| response.field(name, value)), body.to_string())
     }
 
+    /// The whole answer, as the last one of its connection.
+    pub(super) fn to_last_answer(&self) -> String {
+        let (response, body) = self.to_response();
+        let head = response.field("Connection", "close").into_text(Content::Length(body.len() as u64));
+        head + &body
+    }
+
     /// Queues the whole answer, which is the last one of its connection.
     ///
     /// # Errors
     /// Those of the connection.
     pub(super) fn send_last(&self, stream: &mut Stream) -> Result<()> {
-        let (response, body) = self.to_response();
-        response.field("Connection", "close").send(stream, Content::Length(body.len() as u64))?;
-        stream.send(body.as_bytes())
+        stream.send(self.to_last_answer().as_bytes())
     }
 }
 
