@@ -82,6 +82,8 @@ pub(super) struct Shared {
     stats: Stats,
     console: Console,
     next_transfer: AtomicU64,
+    /// When it started, since the epoch.
+    started: Duration,
     grouped: put::Grouped,
 }
 
@@ -113,6 +115,7 @@ pub fn run(
         stats: Stats::default(),
         console,
         next_transfer: AtomicU64::new(started.as_secs() << 24),
+        started,
         grouped: put::Grouped::new(descriptors),
         store,
         access,
