@@ -1,7 +1,8 @@
 //! The tokens and the anonymous rights that hold now, kept in step with the file while the server runs.
 
 use super::file::Stamp;
-use super::{Caller, Grant, TokenFile, TokenHash, now};
+use super::ticket::Tickets;
+use super::{Caller, Grant, Purpose, TokenFile, TokenHash, now};
 use crate::error::{Error, Result};
 use crate::wire::{ErrorCode, Rights, Token};
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ pub struct Access {
     /// What `--anonymous` says.
     chosen: Option<Rights>,
     book: RwLock<Book>,
+    tickets: Tickets,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl Access {
         let open = if stamp.is_some() { Rights::NONE } else { Rights::ALL };
         let rights = Arc::new(Grant::anonymous(anonymous.unwrap_or(open)));
         let book = Book { stamp, tokens: shared(tokens.unwrap_or_default()), anonymous: rights };
-        Ok(Self { file, chosen: anonymous, book: RwLock::new(book) })
+        Ok(Self { file, chosen: anonymous, book: RwLock::new(book), tickets: Tickets::new()? })
     }
 
     /// Recognises whoever has this token, or none.
@@ -64,12 +66,25 @@ impl Access {
             }
             return Ok(Caller::new(anonymous, None));
         };
-        let hash = TokenHash::of(token);
-        let grant = book.find(&hash).ok_or_else(|| unauthorized("the token is not known here, or was revoked"))?;
-        if grant.is_over(now()) {
-            return Err(unauthorized("the token has expired"));
-        }
-        Ok(Caller::new(Arc::clone(grant), Some(hash)))
+        let found = book.find(&TokenHash::of(token));
+        recognised(found.ok_or_else(|| unauthorized("the token is not known here, or was revoked"))?)
+    }
+
+    /// A ticket for a caller; none for one without a token, who needs none.
+    #[must_use]
+    pub fn ticket(&self, caller: &Caller, purpose: Purpose, path: &[u8]) -> Option<String> {
+        Some(self.tickets.issue(caller.token()?, purpose, path, now()))
+    }
+
+    /// Recognises whoever has this ticket, for the token that it was made for.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unauthorized`].
+    pub fn caller_with_ticket(&self, ticket: &[u8], purpose: Purpose, path: &[u8]) -> Result<Caller> {
+        let name = self.tickets.check(ticket, purpose, path, now());
+        let book = self.book();
+        let found = name.and_then(|name| book.tokens.iter().find(|(hash, _)| hash.as_bytes().starts_with(&name)));
+        recognised(found.ok_or_else(|| unauthorized("the ticket is not good for this, or no more"))?)
     }
 
     /// Whether a caller still has what it was given.
@@ -78,7 +93,7 @@ impl Access {
         let book = self.book();
         let grant = match caller.token() {
             None => Some(&book.anonymous),
-            Some(hash) => book.find(hash),
+            Some(hash) => book.find(hash).map(|(_, grant)| grant),
         };
         grant.is_some_and(|grant| **grant == *caller.grant() && !grant.is_over(now()))
     }
@@ -139,9 +154,16 @@ impl Access {
 
 impl Book {
     /// Compares with all of them, so that the time that it takes tells nothing of which it was.
-    fn find(&self, hash: &TokenHash) -> Option<&Arc<Grant>> {
-        self.tokens.iter().fold(None, |found, (known, grant)| if known == hash { Some(grant) } else { found })
+    fn find(&self, hash: &TokenHash) -> Option<&(TokenHash, Arc<Grant>)> {
+        self.tokens.iter().fold(None, |found, entry| if entry.0 == *hash { Some(entry) } else { found })
     }
+}
+
+fn recognised((hash, grant): &(TokenHash, Arc<Grant>)) -> Result<Caller> {
+    if grant.is_over(now()) {
+        return Err(unauthorized("the token has expired"));
+    }
+    Ok(Caller::new(Arc::clone(grant), Some(*hash)))
 }
 
 fn shared(tokens: Vec<(TokenHash, Grant)>) -> Vec<(TokenHash, Arc<Grant>)> {

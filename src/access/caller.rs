@@ -65,12 +65,28 @@ impl Caller {
         if on_conflict == OnConflict::Overwrite { self.check(Right::Overwrite, is_inside) } else { Ok(()) }
     }
 
-    /// Whether they may ask who received what; of what, [`Caller::sees_published`] says.
+    /// Whether they may ask who received what; of what, [`Caller::sees`] says.
     ///
     /// # Errors
     /// [`ErrorCode::Forbidden`].
     pub fn may_ask_receivers(&self) -> Result<()> {
         self.check(Right::Publish, true)
+    }
+
+    /// Whether they may be told what goes on in the whole server.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forbidden`].
+    pub fn may_measure(&self) -> Result<()> {
+        self.check(Right::Read, self.grant.is_everywhere())
+    }
+
+    /// Whether they may open a WebSocket that needs one of these rights somewhere.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Forbidden`].
+    pub fn may_speak(&self, rights: Rights) -> Result<()> {
+        self.check(rights, true)
     }
 
     /// Whether an arrival is in a folder of theirs.

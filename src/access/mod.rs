@@ -12,6 +12,8 @@ mod file;
 mod grant;
 mod record;
 mod secret;
+mod throttle;
+mod ticket;
 
 pub use book::{Access, Transport};
 pub use caller::Caller;
@@ -19,6 +21,8 @@ pub use file::TokenFile;
 pub use grant::{Grant, MAX_FOLDERS, MAX_NAME};
 pub use record::{Damaged, MAX_TOKENS, parse, write};
 pub use secret::{TokenHash, generate};
+pub use throttle::{Throttle, Waiting};
+pub use ticket::{GOOD_FOR, Purpose};
 
 use std::time::SystemTime;
 

@@ -15,6 +15,7 @@ mod live;
 mod put;
 mod receipt;
 mod receivers;
+mod recognise;
 mod record;
 mod refuse;
 mod revocation;
@@ -29,7 +30,7 @@ pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
 pub use web::WebAccess;
 
-use crate::access::Access;
+use crate::access::{Access, Throttle};
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
 use crate::store::{Expiry, KEEP_PARTIAL, Limit, Opened, Store, Sweep, Watch};
@@ -77,6 +78,7 @@ pub struct Config {
 pub(super) struct Shared {
     store: Store,
     access: Access,
+    throttle: Throttle,
     config: Config,
     registry: Arc<Registry>,
     stats: Stats,
@@ -119,6 +121,7 @@ pub fn run(
         grouped: put::Grouped::new(descriptors),
         store,
         access,
+        throttle: Throttle::default(),
         config,
     });
     let refuser = Refuser::start()?;

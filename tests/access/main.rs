@@ -10,3 +10,5 @@ mod revocation;
 mod scene;
 mod siblings;
 mod table;
+mod throttle;
+mod web;

@@ -10,7 +10,7 @@ use hostdir::wire::{
 };
 
 /// Every set of rights that a token can have.
-fn sets() -> impl Iterator<Item = Rights> {
+pub fn sets() -> impl Iterator<Item = Rights> {
     (1_u32..1 << Right::ALL.len()).map(|bits| {
         let chosen = Right::ALL.into_iter().zip(0..).filter(move |(_, at)| bits >> at & 1 == 1);
         chosen.fold(Rights::NONE, |rights, (right, _)| rights | right)
@@ -24,7 +24,7 @@ struct Subjects {
     arrival: u64,
 }
 
-struct Arrivals {
+pub struct Arrivals {
     inside: u64,
     beside: u64,
 }
@@ -134,7 +134,7 @@ fn check(client: &mut RawClient, row: &Row, rights: Rights, place: Place, arriva
     }
 }
 
-fn publish_both(server: &Server, master: &str) -> Arrivals {
+pub fn publish_both(server: &Server, master: &str) -> Arrivals {
     let mut client = with_token(server, master);
     let mut put = |path: &str| client.put(path, b"news").unwrap().unwrap().number.unwrap();
     Arrivals { inside: put("a/b/news"), beside: put("a/bc/news") }
@@ -217,7 +217,7 @@ fn welcome_tells_the_rights_unless_they_are_all() {
     let scene = Scene::new();
     let (some, all) = (scene.token("some", "read,overwrite"), scene.master("all"));
     let server = scene.serve(&["--allow-overwrite"]);
-    let mut told = |token: &str| server.connection().greet_as(Some(token)).unwrap().unwrap();
+    let told = |token: &str| server.connection().greet_as(Some(token)).unwrap().unwrap();
     assert_eq!(told(&all).rights, None);
     assert_eq!(told(&some).rights, Some(Right::Read | Right::Overwrite));
 }

@@ -110,7 +110,8 @@ impl RawClient {
         self.say_hello_as(None)
     }
 
-    fn say_hello_as(&mut self, token: Option<&str>) -> io::Result<()> {
+    /// Says preamble and HELLO with a token, or with none.
+    pub fn say_hello_as(&mut self, token: Option<&str>) -> io::Result<()> {
         let mut bytes = PREAMBLE.to_vec();
         let token = token.and_then(|token| Token::new(token.as_bytes()));
         Request::Hello(Hello { min_version: 1, max_version: 1, agent: Some("test".into()), token }).encode(&mut bytes);

@@ -28,7 +28,7 @@ const MOST_OCTAL: u64 = 1 << 33;
 pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     exchange.check_chunks()?;
     let path = percent_decode(rest)?;
-    let (folder, modified) = match open(&exchange.shared.store, folder_path(&path)) {
+    let (folder, modified) = match open(exchange, folder_path(&path)) {
         Ok(found) => found,
         Err(error) => return Err(refused(exchange, &path, error.into())),
     };
@@ -48,10 +48,12 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     conclude(exchange, &record, result)
 }
 
-fn open(store: &Store, path: &[u8]) -> Result<(RemoteFolder, i64)> {
+/// The folder, and its modification time, which somebody who may see only a part of it is not told.
+fn open(exchange: &Exchange<'_>, path: &[u8]) -> Result<(RemoteFolder, i64)> {
     let folder = RemoteFolder::parse(path)?;
-    let modified = store.folder_modified(&folder)?;
-    Ok((folder, modified))
+    let is_whole = exchange.caller.listed(&folder)?.contains(&folder);
+    let modified = exchange.shared.store.folder_modified(&folder)?;
+    Ok((folder, if is_whole { modified } else { 0 }))
 }
 
 fn send(
@@ -61,6 +63,7 @@ fn send(
     modified: i64,
     progress: &Progress,
 ) -> Result<()> {
+    let folders = exchange.caller.listed(folder)?;
     exchange.begin(response, Content::Chunked)?;
     let store = &exchange.shared.store;
     let mut archive = Archive { chunks: Chunks(exchange.stream), store, folder, progress };
@@ -68,7 +71,7 @@ fn send(
         archive.add_folder(path, modified)?;
     }
     let list = List { path: folder.as_bytes().into(), recursive: true, limit: None };
-    let listed = store.list(&list, &mut |page| archive.add(&page))?;
+    let listed = store.list_within(&list, &folders, &mut |page| archive.add(&page))?;
     if listed.unreadable > 0 {
         let why = format!("{} folders or files below it could not be read", listed.unreadable);
         return Err(Error::refused(ErrorCode::Unavailable, why));

@@ -145,6 +145,9 @@ impl Problem {
             "detail": fault.message,
         });
         let mut response = Response::new(self.status).field("Content-Type", "application/problem+json");
+        if fault.code == ErrorCode::Unauthorized {
+            response = response.field("WWW-Authenticate", "Bearer realm=\"hostdir\"");
+        }
         if matches!(fault.code, ErrorCode::Busy | ErrorCode::ShuttingDown) {
             response = response.field("Retry-After", RETRY_AFTER);
         }
