@@ -6,7 +6,6 @@ use super::{Grant, MAX_TOKENS, TokenFile, TokenHash, generate, now};
 use crate::error::{Error, Result};
 use crate::store::parse_duration;
 use crate::wire::{ErrorCode, RemoteFolder, Rights};
-use bytesize::ByteSize;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use std::ffi::OsString;
@@ -120,7 +119,7 @@ fn as_json(file: &TokenFile) -> Result<Vec<u8>> {
         let rights: Vec<_> = grant.rights.iter().map(|right| right.name()).collect();
         let folders: Vec<_> = grant.folders().iter().map(RemoteFolder::to_string).collect();
         let line = serde_json::json!({
-            "name": grant.name, "rights": rights, "folders": folders, "expires": grant.expires, "rate": grant.rate,
+            "name": grant.name, "rights": rights, "folders": folders, "expires": grant.expires,
         });
         format!("{line}\n")
     });
@@ -128,13 +127,13 @@ fn as_json(file: &TokenFile) -> Result<Vec<u8>> {
 }
 
 fn as_table(file: &TokenFile) -> Result<Vec<u8>> {
-    let heading = ["NAME", "RIGHTS", "FOLDERS", "UNTIL", "RATE"].map(str::to_owned);
-    let rows = file.tokens()?.into_iter().map(|(_, grant)| {
-        let rate = grant.rate.map_or_else(|| "-".into(), |rate| format!("{}/s", ByteSize(rate).display().iec()));
-        [grant.to_string(), grant.rights.to_string(), folders(&grant), until(grant.expires), rate]
-    });
-    let rows: Vec<[String; 5]> = [heading].into_iter().chain(rows).collect();
-    let mut widths = [0_usize; 5];
+    let heading = ["NAME", "RIGHTS", "FOLDERS", "UNTIL"].map(str::to_owned);
+    let rows = file
+        .tokens()?
+        .into_iter()
+        .map(|(_, grant)| [grant.to_string(), grant.rights.to_string(), folders(&grant), until(grant.expires)]);
+    let rows: Vec<[String; 4]> = [heading].into_iter().chain(rows).collect();
+    let mut widths = [0_usize; 4];
     for row in &rows {
         widths.iter_mut().zip(row).for_each(|(width, cell)| *width = (*width).max(cell.chars().count()));
     }

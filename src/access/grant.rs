@@ -18,15 +18,13 @@ pub struct Grant {
     folders: Vec<RemoteFolder>,
     /// When it ends, in seconds since 1970-01-01T00:00:00Z.
     pub expires: Option<u64>,
-    /// Bytes a second that all its transfers may move together.
-    pub rate: Option<u64>,
 }
 
 impl Grant {
     /// For whoever has no token: in the whole host directory, for ever.
     #[must_use]
     pub fn anonymous(rights: Rights) -> Self {
-        Self { name: None, rights, folders: vec![RemoteFolder::ROOT], expires: None, rate: None }
+        Self { name: None, rights, folders: vec![RemoteFolder::ROOT], expires: None }
     }
 
     /// For a token. Without a folder, it is for the whole host directory.
@@ -45,19 +43,13 @@ impl Grant {
             return Err(format!("a token has at most {MAX_FOLDERS} folders"));
         }
         let folders = outermost(folders);
-        Ok(Self { name: Some(name.to_owned()), rights, folders, expires: None, rate: None })
+        Ok(Self { name: Some(name.to_owned()), rights, folders, expires: None })
     }
 
     /// The same until a time, in seconds since 1970-01-01T00:00:00Z; for ever without one.
     #[must_use]
     pub fn until(self, expires: Option<u64>) -> Self {
         Self { expires, ..self }
-    }
-
-    /// The same with a limit on the bytes a second that all its transfers may move together.
-    #[must_use]
-    pub fn at_rate(self, rate: Option<u64>) -> Self {
-        Self { rate, ..self }
     }
 
     /// The folders, none of them in another.

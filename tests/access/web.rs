@@ -165,6 +165,41 @@ fn what_is_there_and_what_is_not_are_answered_with_the_same_bytes() {
     }
 }
 
+/// The bytes of a chunked body that is text.
+fn unchunked(mut body: &str) -> String {
+    let mut text = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        text.push_str(&rest[..size]);
+        body = &rest[size + 2..];
+    }
+    text
+}
+
+#[test]
+fn an_archive_from_above_has_the_way_and_nothing_beside_it() {
+    let scene = Scene::new();
+    let folders = ["--folder", "a/b/deep", "--folder", "a/bc", "--folder", "not/there"];
+    let token = scene.said(&[&["add", "some", "--rights", "read"], &folders[..]].concat());
+    let server = scene.serve(&[]);
+    let archive = unchunked(&get(&server, "/tar/", token.trim_end()).body);
+    let mut archive = tar::Archive::new(archive.as_bytes());
+    let entries = archive.entries().unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let is_timeless = entry.header().mtime().unwrap() == 0;
+        (entry.path().unwrap().to_str().unwrap().to_owned(), is_timeless)
+    });
+    let expected = [
+        ("a/", true),
+        ("a/b/", true),
+        ("a/b/deep/", false),
+        ("a/b/deep/file.txt", false),
+        ("a/bc/", false),
+        ("a/bc/secret.txt", false),
+    ];
+    assert_eq!(entries.collect::<Vec<_>>(), expected.map(|(name, is_timeless)| (name.to_owned(), is_timeless)));
+}
+
 #[test]
 fn a_ticket_stands_for_a_token_for_one_path_and_one_purpose() {
     let scene = Scene::new();
