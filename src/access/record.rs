@@ -32,7 +32,7 @@ impl fmt::Display for Damaged {
 /// Reads a list of tokens.
 ///
 /// # Errors
-/// [`Damaged`], for the first line that is not as [`write`] writes it.
+/// [`Damaged`], for the first line that is not as [`write()`] writes it.
 pub fn parse(bytes: &[u8]) -> Result<Vec<(TokenHash, Grant)>, Damaged> {
     let damaged = |line: usize, why: &str| Damaged { line, why: why.to_owned() };
     let text = str::from_utf8(bytes).map_err(|_| damaged(1, "it is not UTF-8"))?;
