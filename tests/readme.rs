@@ -39,7 +39,9 @@ fn flags_of_help(help: &str) -> Vec<Flag> {
         let text = line.trim();
         let indent = line.len() - line.trim_start().len();
         if indent < 8 && text.starts_with('-') {
-            flags.push((text.to_owned(), String::new()));
+            // A short help says it on the same line.
+            let (forms, said) = text.split_once("  ").unwrap_or((text, ""));
+            flags.push((forms.to_owned(), format!("{} ", said.trim())));
         } else if let Some((_, said)) = flags.last_mut() {
             said.push_str(text);
             said.push(' ');
