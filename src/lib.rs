@@ -15,6 +15,8 @@
 //! | [`transfer`] | bytes between a file and a connection |
 //! | [`store`] | the host directory |
 //! | [`logging`] | the two logs |
+//! | [`display`] | what a terminal can show, and text fitted to it |
+//! | [`report`] | what the logs say, for people and programs |
 //! | [`server`] | sessions and commands |
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
 //!
@@ -24,9 +26,11 @@
 pub mod client;
 pub mod conflict;
 pub mod connection;
+pub mod display;
 pub mod error;
 pub mod escape;
 pub mod logging;
+pub mod report;
 pub mod root;
 pub mod server;
 pub mod staged;

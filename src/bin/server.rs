@@ -2,11 +2,12 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use bytesize::ByteSize;
-use clap::Parser;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
+use clap::{Parser, Subcommand};
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
+use hostdir::report;
 use hostdir::server::{self, Confinement, Console, Drained, Level, Stop, WebAccess};
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
 use hostdir::wire::{ErrorCode, RemoteFolder};
@@ -31,8 +32,11 @@ use std::time::Duration;
 ///
 /// Exit codes: 0 stopped, all transfers done; 1 transfers were cut; 2 usage; 3 this machine (port, directory, disk).
 #[derive(Debug, Parser)]
-#[command(name = "server", version, max_term_width = 100)]
+#[command(name = "server", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Address to listen on [default: every address, IPv4 and IPv6]
     #[arg(short, long, value_name = "IP", env = "HOSTDIR_SERVER_IP")]
     ip: Option<IpAddr>,
@@ -114,6 +118,17 @@ struct Arguments {
     allow_origin: Vec<String>,
 }
 
+/// What the program does instead of serving.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what the logs have: who took and sent what, how it ended, and who received what was published
+    ///
+    /// Reads transfers.log and what was put away of it, also while a server writes it. Times are in UTC, as in the logs.
+    ///
+    /// Exit codes: 0 ok; 2 usage; 3 there are no logs, or they cannot be read.
+    Report(report::Arguments),
+}
+
 /// What a program that is told to stop waits for running transfers.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long the banner waits for the host directory to be counted.
@@ -121,7 +136,11 @@ const COUNTING: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
+    let result = match &arguments.command {
+        None => run(&arguments),
+        Some(Command::Report(asked)) => report::run(asked).map(|()| Drained::Whole),
+    };
+    match result {
         Ok(Drained::Whole) => ExitCode::SUCCESS,
         Ok(Drained::Cut) => ExitCode::from(1),
         Err(error) => {

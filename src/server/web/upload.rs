@@ -50,7 +50,7 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     match result {
         Ok(stored) => {
             record.path = stored.answer.path.to_string();
-            record.end(exchange.shared, Status::Ok, None);
+            record.stored(exchange.shared, stored.answer.number);
             tell(exchange, &stored)
         }
         Err((problem, status)) => {
