@@ -15,6 +15,7 @@
 //! | [`transfer`] | bytes between a file and a connection |
 //! | [`store`] | the host directory |
 //! | [`logging`] | the two logs |
+//! | [`configuration`] | where settings come from: flag, environment, file |
 //! | [`server`] | sessions and commands |
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
 //!
@@ -22,6 +23,7 @@
 #![deny(clippy::all, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod client;
+pub mod configuration;
 pub mod conflict;
 pub mod connection;
 pub mod error;

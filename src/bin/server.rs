@@ -4,6 +4,7 @@
 use bytesize::ByteSize;
 use clap::Parser;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
+use hostdir::configuration::{self, Settings};
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
@@ -15,7 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io::{Write, stderr};
+use std::io::{Write, stderr, stdout};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,14 @@ struct Arguments {
     /// The name that clients are shown [default: the name of this machine]
     #[arg(long, value_name = "NAME", env = "HOSTDIR_SERVER_NAME")]
     name: Option<String>,
+
+    /// A TOML file with further settings; its keys are the long names of these flags. Flags and variables win over it
+    #[arg(long, value_name = "FILE", env = "HOSTDIR_SERVER_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Print every setting with where it comes from, and end: with exit code 2 if something is wrong
+    #[arg(long)]
+    check_config: bool,
 }
 
 /// What a program that is told to stop waits for running transfers.
@@ -112,24 +121,34 @@ const DRAIN: Duration = Duration::from_secs(30);
 const COUNTING: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
+    let resolved = match configuration::resolve::<Arguments>(std::env::args_os()) {
+        Ok(resolved) => resolved,
+        Err(configuration::Error::Usage(error)) => error.exit(),
+        Err(error) => return fail(&error, 2),
+    };
+    match run(&resolved.arguments, &resolved.settings) {
         Ok(Drained::Whole) => ExitCode::SUCCESS,
         Ok(Drained::Cut) => ExitCode::from(1),
-        Err(error) => {
-            // Standard error may be closed; there is nobody else to tell. One write, so that no other line comes between.
-            let _ = stderr().write_all(format!("server: {error}\n").as_bytes());
-            ExitCode::from(if matches!(error, Error::Refused { .. }) { 2 } else { 3 })
-        }
+        Err(error) => fail(&error, if matches!(error, Error::Refused { .. }) { 2 } else { 3 }),
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Drained, Error> {
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    // Standard error may be closed; there is nobody else to tell. One write, so that no other line comes between.
+    let _ = stderr().write_all(format!("server: {error}\n").as_bytes());
+    ExitCode::from(code)
+}
+
+fn run(arguments: &Arguments, settings: &Settings) -> Result<Drained, Error> {
     if arguments.read_only && arguments.allow_overwrite {
         let why = "--read-only and --allow-overwrite exclude each other";
         return Err(Error::refused(ErrorCode::Forbidden, why));
     }
     check_rules(arguments)?;
+    if arguments.check_config {
+        let written = stdout().write_all(settings.to_string().as_bytes());
+        return written.map(|()| Drained::Whole).map_err(|error| Error::local("write to", "standard output", error));
+    }
     let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
     // Before the first thread: the wall is around this thread and those that it starts.
     let confined = confine(arguments);
