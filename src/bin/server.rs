@@ -8,7 +8,7 @@ use hostdir::configuration::{self, Settings};
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
-use hostdir::server::{self, Confinement, Console, Drained, Level, Stop};
+use hostdir::server::{self, Confinement, Console, Drained, Level, ServiceManager, Stop};
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
 use hostdir::wire::{ErrorCode, RemoteFolder};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -150,17 +150,23 @@ fn run(arguments: &Arguments, settings: &Settings) -> Result<Drained, Error> {
         return written.map(|()| Drained::Whole).map_err(|error| Error::local("write to", "standard output", error));
     }
     let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
+    let manager = ServiceManager::from_environment();
     // Before the first thread: the wall is around this thread and those that it starts.
     let confined = confine(arguments);
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
     made.iter().flatten().flatten().for_each(|line| console.say(line));
     let directories: Result<Vec<_>, Error> = made.into_iter().collect();
-    let result = directories.and_then(|_| serve(arguments, &console, confined));
+    let result = directories.and_then(|_| serve(arguments, &console, &manager, confined));
     console.flush();
     result
 }
 
-fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, String>) -> Result<Drained, Error> {
+fn serve(
+    arguments: &Arguments,
+    console: &Console,
+    manager: &ServiceManager,
+    confined: Result<Level, String>,
+) -> Result<Drained, Error> {
     let log = start_logging(arguments)?;
     log_confinement(confined);
     raise_descriptor_limit();
@@ -168,8 +174,9 @@ fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, Strin
     let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
-    let log = watch_signals(&stop, log).map_err(|error| Error::local("watch", "signals", error))?;
+    let log = watch_signals(&stop, manager, log).map_err(|error| Error::local("watch", "signals", error))?;
     announce(arguments, &listeners, console);
+    manager.ready("Serving");
     let config = server::Config {
         name: arguments.name.clone().unwrap_or_else(machine_name),
         max_connections: arguments.max_connections as usize,
@@ -324,14 +331,21 @@ fn raise_descriptor_limit() {
 
 /// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew. SIGXFSZ is caught, so that a file beyond the limit of
 /// this process is a failed write and not its end.
-fn watch_signals(stop: &Stop, log: logging::Handle) -> std::io::Result<Arc<logging::Handle>> {
+fn watch_signals(stop: &Stop, manager: &ServiceManager, log: logging::Handle) -> std::io::Result<Arc<logging::Handle>> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let log = Arc::new(log);
-    let (stop, reopened) = (stop.clone(), Arc::clone(&log));
+    let (stop, manager, reopened) = (stop.clone(), manager.clone(), Arc::clone(&log));
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            if signal == SIGHUP { reopened.reopen() } else { stop.ask() }
+            if signal == SIGHUP {
+                manager.reloading();
+                reopened.reopen();
+                manager.ready("Serving");
+            } else {
+                manager.stopping();
+                stop.ask();
+            }
         }
     })?;
     Ok(log)
