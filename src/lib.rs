@@ -15,6 +15,7 @@
 //! | [`transfer`] | bytes between a file and a connection |
 //! | [`store`] | the host directory |
 //! | [`logging`] | the two logs |
+//! | [`manual`] | manual page and completions, made from the arguments |
 //! | [`configuration`] | where settings come from: flag, environment, file |
 //! | [`server`] | sessions and commands |
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
@@ -29,6 +30,7 @@ pub mod connection;
 pub mod error;
 pub mod escape;
 pub mod logging;
+pub mod manual;
 pub mod root;
 pub mod server;
 pub mod staged;

@@ -2,12 +2,13 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use bytesize::ByteSize;
-use clap::Parser;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
+use clap::{CommandFactory, Parser};
 use hostdir::configuration::{self, Settings};
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
+use hostdir::manual::Manual;
 use hostdir::server::{self, Confinement, Console, Drained, Level, ServiceManager, Stop};
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
 use hostdir::wire::{ErrorCode, RemoteFolder};
@@ -113,6 +114,9 @@ struct Arguments {
     /// Print every setting with where it comes from, and end: with exit code 2 if something is wrong
     #[arg(long)]
     check_config: bool,
+
+    #[command(subcommand)]
+    command: Option<Manual>,
 }
 
 /// What a program that is told to stop waits for running transfers.
@@ -139,15 +143,23 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+fn print(bytes: &[u8]) -> Result<Drained, Error> {
+    let written = stdout().write_all(bytes);
+    written.map(|()| Drained::Whole).map_err(|error| Error::local("write to", "standard output", error))
+}
+
 fn run(arguments: &Arguments, settings: &Settings) -> Result<Drained, Error> {
+    if let Some(command) = arguments.command {
+        let printed = command.print(Arguments::command());
+        return print(&printed.map_err(|error| Error::local("render", "the manual page", error))?);
+    }
     if arguments.read_only && arguments.allow_overwrite {
         let why = "--read-only and --allow-overwrite exclude each other";
         return Err(Error::refused(ErrorCode::Forbidden, why));
     }
     check_rules(arguments)?;
     if arguments.check_config {
-        let written = stdout().write_all(settings.to_string().as_bytes());
-        return written.map(|()| Drained::Whole).map_err(|error| Error::local("write to", "standard output", error));
+        return print(settings.to_string().as_bytes());
     }
     let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
     let manager = ServiceManager::from_environment();
