@@ -17,6 +17,8 @@
 //! | [`logging`] | the two logs |
 //! | [`display`] | what a terminal can show, and text fitted to it |
 //! | [`report`] | what the logs say, for people and programs |
+//! | [`manual`] | manual page and completions, made from the arguments |
+//! | [`configuration`] | where settings come from: flag, environment, file |
 //! | [`server`] | sessions and commands |
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
 //!
@@ -24,6 +26,7 @@
 #![deny(clippy::all, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod client;
+pub mod configuration;
 pub mod conflict;
 pub mod connection;
 pub mod display;
@@ -31,6 +34,7 @@ pub mod error;
 pub mod escape;
 pub mod logging;
 pub mod report;
+pub mod manual;
 pub mod root;
 pub mod server;
 pub mod staged;

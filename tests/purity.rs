@@ -23,12 +23,14 @@ fn house() -> Vec<&'static str> {
 const STRANGERS: [(&str, &str); 1] = [("client", "server")];
 
 /// Those that may name less than what stands before them.
-const NARROWER: [(&str, &[&str]); 5] = [
+const NARROWER: [(&str, &[&str]); 7] = [
     ("escape", &[]),
     ("wire", &["escape"]),
     ("logging", &["escape", "error"]),
     ("display", &["escape"]),
     ("report", &["escape", "wire", "error", "logging", "display"]),
+    ("manual", &[]),
+    ("configuration", &["escape"]),
 ];
 
 /// What `wire` may use of the standard library: values, and nothing that reaches the machine.

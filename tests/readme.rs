@@ -20,7 +20,7 @@ struct Flag {
 /// The programs, each with its commands that have flags of their own.
 fn programs() -> [(&'static str, &'static str, &'static [&'static str]); 2] {
     [
-        ("server", env!("CARGO_BIN_EXE_server"), &[]),
+        ("server", env!("CARGO_BIN_EXE_server"), &["completions", "man"]),
         ("client", env!("CARGO_BIN_EXE_client"), &["list", "get", "put", "ping", "completions", "man"]),
     ]
 }

@@ -3,12 +3,14 @@
 
 use bytesize::ByteSize;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use hostdir::configuration::{self, Settings};
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
+use hostdir::manual::Manual;
 use hostdir::report;
-use hostdir::server::{self, Confinement, Console, Drained, Level, Stop, WebAccess};
+use hostdir::server::{self, Confinement, Console, Drained, Level, ServiceManager, Stop, WebAccess};
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
 use hostdir::wire::{ErrorCode, RemoteFolder};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -16,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io::{Write, stderr};
+use std::io::{Write, stderr, stdout};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -116,6 +118,14 @@ struct Arguments {
     /// An origin whose pages may ask this server too, such as https://example.org; null is a page opened from a disk
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "HOSTDIR_SERVER_ALLOW_ORIGIN")]
     allow_origin: Vec<String>,
+
+    /// A TOML file with further settings; its keys are the long names of these flags. Flags and variables win over it
+    #[arg(long, value_name = "FILE", env = "HOSTDIR_SERVER_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Print every setting with where it comes from, and end: with exit code 2 if something is wrong
+    #[arg(long)]
+    check_config: bool,
 }
 
 /// What the program does instead of serving.
@@ -126,7 +136,9 @@ enum Command {
     /// Reads transfers.log and what was put away of it, also while a server writes it. Times are in UTC, as in the logs.
     ///
     /// Exit codes: 0 ok; 2 usage; 3 there are no logs, or they cannot be read.
-    Report(report::Arguments),
+    Report(Box<report::Arguments>),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// What a program that is told to stop waits for running transfers.
@@ -135,40 +147,66 @@ const DRAIN: Duration = Duration::from_secs(30);
 const COUNTING: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match &arguments.command {
-        None => run(&arguments),
+    let resolved = match configuration::resolve::<Arguments>(std::env::args_os()) {
+        Ok(resolved) => resolved,
+        Err(configuration::Error::Usage(error)) => error.exit(),
+        Err(error) => return fail(&error, 2),
+    };
+    let result = match &resolved.arguments.command {
+        None => run(&resolved.arguments, &resolved.settings),
         Some(Command::Report(asked)) => report::run(asked).map(|()| Drained::Whole),
+        Some(Command::Manual(manual)) => print_manual(*manual),
     };
     match result {
         Ok(Drained::Whole) => ExitCode::SUCCESS,
         Ok(Drained::Cut) => ExitCode::from(1),
-        Err(error) => {
-            // Standard error may be closed; there is nobody else to tell. One write, so that no other line comes between.
-            let _ = stderr().write_all(format!("server: {error}\n").as_bytes());
-            ExitCode::from(if matches!(error, Error::Refused { .. }) { 2 } else { 3 })
-        }
+        Err(error) => fail(&error, if matches!(error, Error::Refused { .. }) { 2 } else { 3 }),
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Drained, Error> {
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    // Standard error may be closed; there is nobody else to tell. One write, so that no other line comes between.
+    let _ = stderr().write_all(format!("server: {error}\n").as_bytes());
+    ExitCode::from(code)
+}
+
+fn print_manual(manual: Manual) -> Result<Drained, Error> {
+    let printed = manual.print(Arguments::command());
+    print(&printed.map_err(|error| Error::local("render", "the manual page", error))?)
+}
+
+fn print(bytes: &[u8]) -> Result<Drained, Error> {
+    let written = stdout().write_all(bytes);
+    written.map(|()| Drained::Whole).map_err(|error| Error::local("write to", "standard output", error))
+}
+
+fn run(arguments: &Arguments, settings: &Settings) -> Result<Drained, Error> {
     if arguments.read_only && arguments.allow_overwrite {
         let why = "--read-only and --allow-overwrite exclude each other";
         return Err(Error::refused(ErrorCode::Forbidden, why));
     }
     check_rules(arguments)?;
+    if arguments.check_config {
+        return print(settings.to_string().as_bytes());
+    }
     let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
+    let manager = ServiceManager::from_environment();
     // Before the first thread: the wall is around this thread and those that it starts.
     let confined = confine(arguments);
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
     made.iter().flatten().flatten().for_each(|line| console.say(line));
     let directories: Result<Vec<_>, Error> = made.into_iter().collect();
-    let result = directories.and_then(|_| serve(arguments, &console, confined));
+    let result = directories.and_then(|_| serve(arguments, &console, &manager, confined));
     console.flush();
     result
 }
 
-fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, String>) -> Result<Drained, Error> {
+fn serve(
+    arguments: &Arguments,
+    console: &Console,
+    manager: &ServiceManager,
+    confined: Result<Level, String>,
+) -> Result<Drained, Error> {
     let log = start_logging(arguments)?;
     log_confinement(confined);
     raise_descriptor_limit();
@@ -176,8 +214,9 @@ fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, Strin
     let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
-    let log = watch_signals(&stop, log).map_err(|error| Error::local("watch", "signals", error))?;
+    let log = watch_signals(&stop, manager, log).map_err(|error| Error::local("watch", "signals", error))?;
     announce(arguments, &listeners, console);
+    manager.ready("Serving");
     let config = server::Config {
         name: arguments.name.clone().unwrap_or_else(machine_name),
         max_connections: arguments.max_connections as usize,
@@ -333,14 +372,21 @@ fn raise_descriptor_limit() {
 
 /// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew. SIGXFSZ is caught, so that a file beyond the limit of
 /// this process is a failed write and not its end.
-fn watch_signals(stop: &Stop, log: logging::Handle) -> std::io::Result<Arc<logging::Handle>> {
+fn watch_signals(stop: &Stop, manager: &ServiceManager, log: logging::Handle) -> std::io::Result<Arc<logging::Handle>> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let log = Arc::new(log);
-    let (stop, reopened) = (stop.clone(), Arc::clone(&log));
+    let (stop, manager, reopened) = (stop.clone(), manager.clone(), Arc::clone(&log));
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            if signal == SIGHUP { reopened.reopen() } else { stop.ask() }
+            if signal == SIGHUP {
+                manager.reloading();
+                reopened.reopen();
+                manager.ready("Serving");
+            } else {
+                manager.stopping();
+                stop.ask();
+            }
         }
     })?;
     Ok(log)

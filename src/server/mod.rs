@@ -11,6 +11,7 @@ mod get;
 mod list;
 mod listen;
 mod live;
+mod manager;
 mod put;
 mod receipt;
 mod receivers;
@@ -24,6 +25,7 @@ mod web;
 pub use confinement::{Confinement, Level};
 pub use console::Console;
 pub use listen::{addresses, bind};
+pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
 pub use web::WebAccess;
 

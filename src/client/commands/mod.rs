@@ -17,6 +17,7 @@ use super::terminal::Terminal;
 use super::terminal::progress::{Display, Progress};
 use super::{exit, menu};
 use crate::error::{Error, Result};
+use crate::manual;
 use clap::CommandFactory;
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -64,7 +65,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
             ("subscribe", subscribe::run(&context, wanted))
         }
         Some(Command::Ping { count }) => ("ping", ping::run(&context, count)),
-        Some(Command::Completions { shell }) => ("completions", Ok(completions(shell))),
+        Some(Command::Completions { shell }) => {
+            ("completions", Ok(print_whole(&manual::completions(Arguments::command(), shell))))
+        }
         Some(Command::Man) => ("man", man()),
     };
     ExitCode::from(result.unwrap_or_else(|error| context.fail(name, &error)))
@@ -156,17 +159,9 @@ impl Context {
     }
 }
 
-fn completions(shell: clap_complete::Shell) -> u8 {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "client", &mut script);
-    print_whole(&script)
-}
-
 fn man() -> Result<u8> {
-    let mut page = Vec::new();
-    let written = clap_mangen::Man::new(Arguments::command()).render(&mut page);
-    written.map_err(|error| Error::local("render", "the manual page", error))?;
-    Ok(print_whole(&page))
+    let page = manual::page(Arguments::command());
+    page.map(|page| print_whole(&page)).map_err(|error| Error::local("render", "the manual page", error))
 }
 
 fn print_whole(bytes: &[u8]) -> u8 {
