@@ -118,7 +118,7 @@ impl Archive<'_> {
         let mut head = head(self.name(path), EntryType::Regular, size, open.state.modified)?;
         let padding = usize::try_from(size.next_multiple_of(BLOCK).saturating_sub(size)).unwrap_or_default();
         if size <= SMALL {
-            head.extend(read_unchanged(open)?);
+            head.extend(read_unchanged(open, 0, size)?);
             head.resize(head.len().saturating_add(padding), 0);
             self.chunks.send(&head)?;
             self.progress.add(size);
