@@ -5,12 +5,14 @@
 //! still coming), `put`, `receipt`, `subscribe`, `receivers`.
 
 mod admission;
+mod certificate;
 mod confinement;
 mod console;
 mod get;
 mod list;
 mod listen;
 mod live;
+mod negotiate;
 mod put;
 mod receipt;
 mod receivers;
@@ -21,12 +23,13 @@ mod shutdown;
 mod subscribe;
 mod web;
 
+pub use certificate::{Credentials, Source};
 pub use confinement::{Confinement, Level};
 pub use console::Console;
 pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
 
-use crate::connection::Deadlines;
+use crate::connection::{Deadlines, TAKES_NONE_NOW};
 use crate::error::{Error, Result};
 use crate::store::{Expiry, KEEP_PARTIAL, Limit, Opened, Store, Sweep, Watch};
 use crate::wire::TransferId;
@@ -60,6 +63,8 @@ pub struct Config {
     pub name: String,
     /// Connections at once.
     pub max_connections: usize,
+    /// What the server proves itself with; it then speaks TLS only.
+    pub tls: Option<Credentials>,
     /// Time that peers may take.
     pub deadlines: Deadlines,
     /// How long running transfers are waited for when the server stops.
@@ -103,7 +108,7 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         store,
         config,
     });
-    let refuser = Refuser::start()?;
+    let refuser = Refuser::start(shared.config.tls.is_some().then_some(TAKES_NONE_NOW))?;
     shared.console.watch(Arc::downgrade(&shared));
     watch_files(&shared)?;
     expire_files(&shared)?;

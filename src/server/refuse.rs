@@ -23,28 +23,36 @@ const TICK: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Refuser {
+    /// What is said instead of the reason, where that cannot be understood.
+    alert: Option<[u8; 7]>,
     refused: Sender<TcpStream>,
 }
 
 impl Refuser {
-    pub(super) fn start() -> Result<Self> {
+    /// A server that speaks TLS only has no more than an `alert` for newcomers: reasons are for those whom it has met.
+    pub(super) fn start(alert: Option<[u8; 7]>) -> Result<Self> {
         let (refused, queue) = bounded(WAITING);
         std::thread::Builder::new()
             .name("refuse".into())
             .spawn(move || linger(&queue))
             .map_err(|error| Error::local("start", "a thread", error))?;
-        Ok(Self { refused })
+        Ok(Self { alert, refused })
     }
 
     pub(super) fn refuse(&self, socket: TcpStream, refusal: &Error) {
-        let mut word = PREAMBLE.to_vec();
-        Reply::Error(refusal.to_fault()).encode(&mut word);
+        let word = self.alert.map_or_else(|| reason(refusal), |alert| alert.to_vec());
         if say(&socket, &word).is_ok() {
             throw_away(&socket);
             // Where too many are held already, the word must do.
             let _ = self.refused.try_send(socket);
         }
     }
+}
+
+fn reason(refusal: &Error) -> Vec<u8> {
+    let mut word = PREAMBLE.to_vec();
+    Reply::Error(refusal.to_fault()).encode(&mut word);
+    word
 }
 
 fn linger(queue: &Receiver<TcpStream>) {
