@@ -111,7 +111,7 @@ impl<'a> Fetcher<'a> {
             Some(session) => session,
             None => {
                 let link = &self.shared.options.link;
-                let mut session = Session::open(&link.target, link.silence, &link.cancel)?;
+                let mut session = link.open()?;
                 for number in std::mem::take(&mut self.owed) {
                     session.request(&Request::Receipt(Receipt {
                         number: Some(number),
@@ -127,7 +127,7 @@ impl<'a> Fetcher<'a> {
 
     /// Fetches arrivals by their paths. Those that could not be had go back to the board.
     fn files(&mut self, arrivals: Vec<Arrival>) -> Result<()> {
-        if self.session.as_ref().is_some_and(Session::has_answer) {
+        if self.session.as_mut().is_some_and(Session::has_answer) {
             self.session = None;
         }
         let (mut missing, mut here) = (Vec::new(), Vec::new());
