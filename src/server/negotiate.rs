@@ -17,7 +17,7 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 const TLS_ONLY: &str = "this server speaks TLS only: use --tls";
 /// What a program that speaks HTTP hears of it (RFC 9110, section 15.5.22).
 const HTTP_TLS_ONLY: &str = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: TLS/1.2, HTTP/1.1\r\nConnection: Upgrade, close\r\n\
-    Content-Type: text/plain\r\nContent-Length: 43\r\n\r\nThis server speaks TLS only: use https://.\r\n";
+    Content-Type: text/plain\r\nContent-Length: 44\r\n\r\nThis server speaks TLS only: use https://.\r\n";
 
 /// Takes a connection to where its protocol begins, within TLS where that is spoken, and tells which it is.
 ///

@@ -154,11 +154,8 @@ impl Tls {
 
     /// Appends what is there to a buffer, `room` bytes at most; `None` if nothing is, 0 at the end of the stream.
     pub(super) fn read_now(&mut self, buffer: &mut Vec<u8>, room: usize) -> io::Result<Option<usize>> {
-        for _ in 0..2 {
-            buffer.reserve(room);
-            let count = self.engine.take(room, &mut |bytes| buffer.extend_from_slice(bytes)).map_err(failed)?;
-            self.answer();
-            if count > 0 || self.engine.has_ended() {
+        for _ in 0..MOST_LOOKS {
+            if let Some(count) = self.append_plaintext(buffer, room)? {
                 return Ok(Some(count));
             }
             match self.receive()? {
@@ -167,7 +164,8 @@ impl Tls {
                 Some(_) => {}
             }
         }
-        Ok(None)
+        // Whatever came last must be looked at: the socket will not tell of it again.
+        self.append_plaintext(buffer, room)
     }
 
     /// Writes all of the bytes, as fast as `pace` asks for.
@@ -231,11 +229,8 @@ impl Tls {
     /// Whether a read would return at once.
     pub(super) fn is_readable(&mut self) -> bool {
         for _ in 0..MOST_LOOKS {
-            match self.engine.has_plaintext() {
-                Ok(false) if self.engine.has_ended() => return true,
-                Ok(false) => self.answer(),
-                // A failure is an answer too.
-                Ok(true) | Err(_) => return true,
+            if self.has_news() {
+                return true;
             }
             match self.receive() {
                 Ok(None) => return false,
@@ -244,7 +239,7 @@ impl Tls {
                 Ok(Some(_)) => {}
             }
         }
-        false
+        self.has_news()
     }
 
     /// Tells the peer that nothing more will come, until `deadline` at most; reading goes on.
@@ -261,7 +256,21 @@ impl Tls {
         self.socket.read(sink, deadline)
     }
 
-    /// What is there already, 0 at the end of the stream, `None` if more must come first.
+    /// Whether what was received is something to read: plaintext, the end, or a failure.
+    fn has_news(&mut self) -> bool {
+        let has_plaintext = self.engine.has_plaintext();
+        self.answer();
+        has_plaintext.unwrap_or(true) || self.engine.has_ended()
+    }
+
+    /// Appends what is there already; 0 at the end of the stream, `None` if more must come first.
+    fn append_plaintext(&mut self, buffer: &mut Vec<u8>, room: usize) -> io::Result<Option<usize>> {
+        let count = self.engine.take(room, &mut |bytes| buffer.extend_from_slice(bytes)).map_err(failed)?;
+        self.answer();
+        Ok((count > 0 || self.engine.has_ended()).then_some(count))
+    }
+
+    /// The same, to where it is wanted.
     fn take_into(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let mut filled = 0_usize;
         let room = buffer.len();
