@@ -6,6 +6,7 @@
 //! | Module | Owns |
 //! |---|---|
 //! | [`escape`] | names from the other side, made harmless |
+//! | [`home`] | where a user's own data is kept |
 //! | [`wire`] | the protocol, purely: frames, messages, remote paths |
 //! | [`error`] | the error type, and the one table from error to wire code |
 //! | [`connection`] | a framed stream over a socket: buffering and deadlines |
@@ -32,9 +33,10 @@ pub mod connection;
 pub mod display;
 pub mod error;
 pub mod escape;
+pub mod home;
 pub mod logging;
-pub mod report;
 pub mod manual;
+pub mod report;
 pub mod root;
 pub mod server;
 pub mod staged;

@@ -10,7 +10,9 @@ use hostdir::error::Error;
 use hostdir::logging;
 use hostdir::manual::Manual;
 use hostdir::report;
-use hostdir::server::{self, Confinement, Console, Drained, Level, ServiceManager, Stop, WebAccess};
+use hostdir::server::{
+    self, Confinement, Console, Credentials, Drained, Level, ServiceManager, Source, Stop, WebAccess,
+};
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
 use hostdir::wire::{ErrorCode, RemoteFolder};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -70,6 +72,22 @@ struct Arguments {
     /// Do not confine the server to the host directory and the logs (where the kernel can: Landlock)
     #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT", value_parser = BoolishValueParser::new())]
     no_confinement: bool,
+
+    /// Encrypt: speak TLS only, with a key of the server's own, made at the first start and kept in --tls-dir
+    #[arg(long, env = "HOSTDIR_SERVER_TLS", value_parser = BoolishValueParser::new())]
+    tls: bool,
+
+    /// Where the server keeps its own key [default: ~/.local/share/hostdir/tls]
+    #[arg(long, value_name = "DIR", env = "HOSTDIR_SERVER_TLS_DIR")]
+    tls_dir: Option<PathBuf>,
+
+    /// Encrypt with this certificate instead, a PEM file with those that it is signed by; SIGHUP reads it again
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "HOSTDIR_SERVER_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+
+    /// The key of --tls-cert, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "HOSTDIR_SERVER_TLS_KEY")]
+    tls_key: Option<PathBuf>,
 
     /// Connections at once, each with a thread; one address can have seven eighths of them
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=10_900), env = "HOSTDIR_SERVER_MAX_CONNECTIONS")]
@@ -191,12 +209,14 @@ fn run(arguments: &Arguments, settings: &Settings) -> Result<Drained, Error> {
     }
     let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
     let manager = ServiceManager::from_environment();
+    // The key is read before the wall is raised, so that nothing behind it can.
+    let credentials = credentials(arguments)?;
     // Before the first thread: the wall is around this thread and those that it starts.
-    let confined = confine(arguments);
+    let confined = confine(arguments, credentials.as_ref());
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
     made.iter().flatten().flatten().for_each(|line| console.say(line));
     let directories: Result<Vec<_>, Error> = made.into_iter().collect();
-    let result = directories.and_then(|_| serve(arguments, &console, &manager, confined));
+    let result = directories.and_then(|_| serve(arguments, &console, &manager, confined, credentials));
     console.flush();
     result
 }
@@ -206,6 +226,7 @@ fn serve(
     console: &Console,
     manager: &ServiceManager,
     confined: Result<Level, String>,
+    credentials: Option<Credentials>,
 ) -> Result<Drained, Error> {
     let log = start_logging(arguments)?;
     log_confinement(confined);
@@ -214,12 +235,14 @@ fn serve(
     let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
-    let log = watch_signals(&stop, manager, log).map_err(|error| Error::local("watch", "signals", error))?;
-    announce(arguments, &listeners, console);
+    let log = watch_signals(&stop, manager, log, credentials.clone())
+        .map_err(|error| Error::local("watch", "signals", error))?;
+    announce(arguments, &listeners, credentials.as_ref(), console);
     manager.ready("Serving");
     let config = server::Config {
         name: arguments.name.clone().unwrap_or_else(machine_name),
         max_connections: arguments.max_connections as usize,
+        tls: credentials,
         deadlines: deadlines(arguments),
         drain: DRAIN,
         web: WebAccess { host_names: host_names(arguments), origins: arguments.allow_origin.clone() },
@@ -319,8 +342,22 @@ fn make_directory(directory: &Path, flag: &str) -> Result<Option<String>, Error>
     Ok(Some(format!("Made {}", directory.display())))
 }
 
+/// What TLS is spoken with, if it is.
+fn credentials(arguments: &Arguments) -> Result<Option<Credentials>, Error> {
+    let source = match (&arguments.tls_cert, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => Source::Given { certificate: certificate.clone(), key: key.clone() },
+        _ if !arguments.tls => return Ok(None),
+        _ => {
+            let own = arguments.tls_dir.clone().or_else(|| Some(hostdir::home::data_folder()?.join("tls")));
+            let why = "there is no home directory to keep the key of --tls in: choose --tls-dir";
+            Source::Own(own.ok_or_else(|| Error::refused(ErrorCode::Forbidden, why))?)
+        }
+    };
+    source.open(&arguments.dir).map(Some)
+}
+
 /// The error is a sentence: whatever keeps the wall from being raised does not keep the server from serving.
-fn confine(arguments: &Arguments) -> Result<Level, String> {
+fn confine(arguments: &Arguments, credentials: Option<&Credentials>) -> Result<Level, String> {
     if arguments.no_confinement {
         return Err("turned off by --no-confinement".into());
     }
@@ -328,6 +365,7 @@ fn confine(arguments: &Arguments) -> Result<Level, String> {
         directory: arguments.dir.clone(),
         read_only: arguments.read_only,
         logs: arguments.log_dir.clone(),
+        certificates: credentials.map(Credentials::folders).unwrap_or_default(),
     };
     confinement.raise().map_err(|error| error.to_string())
 }
@@ -370,9 +408,14 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew. SIGXFSZ is caught, so that a file beyond the limit of
-/// this process is a failed write and not its end.
-fn watch_signals(stop: &Stop, manager: &ServiceManager, log: logging::Handle) -> std::io::Result<Arc<logging::Handle>> {
+/// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew and reads certificates again. SIGXFSZ is caught, so that a
+/// file beyond the limit of this process is a failed write and not its end.
+fn watch_signals(
+    stop: &Stop,
+    manager: &ServiceManager,
+    log: logging::Handle,
+    credentials: Option<Credentials>,
+) -> std::io::Result<Arc<logging::Handle>> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let log = Arc::new(log);
@@ -382,6 +425,7 @@ fn watch_signals(stop: &Stop, manager: &ServiceManager, log: logging::Handle) ->
             if signal == SIGHUP {
                 manager.reloading();
                 reopened.reopen();
+                credentials.iter().for_each(Credentials::reload);
                 manager.ready("Serving");
             } else {
                 manager.stopping();
@@ -392,7 +436,7 @@ fn watch_signals(stop: &Stop, manager: &ServiceManager, log: logging::Handle) ->
     Ok(log)
 }
 
-fn announce(arguments: &Arguments, listeners: &[TcpListener], console: &Console) {
+fn announce(arguments: &Arguments, listeners: &[TcpListener], credentials: Option<&Credentials>, console: &Console) {
     let addresses = server::addresses(listeners);
     let policy = match (arguments.read_only, arguments.allow_overwrite) {
         (true, _) => "read-only",
@@ -400,14 +444,20 @@ fn announce(arguments: &Arguments, listeners: &[TcpListener], console: &Console)
         _ => "uploads add, never replace",
     };
     let version = env!("CARGO_PKG_VERSION");
+    let fingerprint = credentials.map(|it| it.identity().fingerprint());
     let contents = count(&arguments.dir);
     console.say(&format!("hostdir {version} · serving {} ({contents}) · {policy}", arguments.dir.display()));
     if let Some(first) = addresses.first() {
-        console.say(&format!(" Clients:   client{}", client_flags(*first)));
+        let key = fingerprint.map(|it| format!(" --tls --fingerprint {it}")).unwrap_or_default();
+        console.say(&format!(" Clients:   client{}{key}", client_flags(*first)));
     }
     let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     console.say(&format!(" Listening: {}", all.join(", ")));
     console.say(&format!(" Logs:      {}", arguments.log_dir.display()));
+    if let Some(fingerprint) = fingerprint {
+        console.say(&format!(" TLS only:  its key is {fingerprint}"));
+        log::info!(event = "certificate", fingerprint:%; "");
+    }
     if addresses.iter().any(|address| !address.ip().is_loopback()) {
         let rights = if arguments.read_only { "read files" } else { "read and add files (or not add: --read-only)" };
         console.say(&format!(" Anyone on this network can {rights}"));

@@ -5,6 +5,7 @@
 //! still coming), `put`, `receipt`, `subscribe`, `receivers`.
 
 mod admission;
+mod certificate;
 mod confinement;
 mod console;
 mod get;
@@ -12,6 +13,7 @@ mod list;
 mod listen;
 mod live;
 mod manager;
+mod negotiate;
 mod put;
 mod receipt;
 mod receivers;
@@ -22,6 +24,7 @@ mod shutdown;
 mod subscribe;
 mod web;
 
+pub use certificate::{Credentials, Source};
 pub use confinement::{Confinement, Level};
 pub use console::Console;
 pub use listen::{addresses, bind};
@@ -63,6 +66,8 @@ pub struct Config {
     pub name: String,
     /// Connections at once.
     pub max_connections: usize,
+    /// What the server proves itself with; it then speaks TLS only.
+    pub tls: Option<Credentials>,
     /// Time that peers may take.
     pub deadlines: Deadlines,
     /// How long running transfers are waited for when the server stops.
