@@ -106,8 +106,22 @@ mod tests {
     #[test]
     fn whatever_is_not_exactly_base64_is_refused() {
         for text in [
-            "Z", "Zg", "Zg=", "Zg===", "Zg==Zg==", "Zg==\n", "Zm9v\n", "Zm 9v", "=", "====", "Z===", "Zh==", "Zm9=", "_-8=",
-            "Zm9vé===", "Zg=a",
+            "Z",
+            "Zg",
+            "Zg=",
+            "Zg===",
+            "Zg==Zg==",
+            "Zg==\n",
+            "Zm9v\n",
+            "Zm 9v",
+            "=",
+            "====",
+            "Z===",
+            "Zh==",
+            "Zm9=",
+            "_-8=",
+            "Zm9vé===",
+            "Zg=a",
         ] {
             assert_eq!(decode([text.as_bytes()]), Err(RelayRefusal::NotBase64), "{text}");
             assert_eq!(decode(text.as_bytes().chunks(1)), Err(RelayRefusal::NotBase64), "{text}");

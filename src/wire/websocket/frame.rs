@@ -50,6 +50,15 @@ pub enum Part {
     MoreFollow,
 }
 
+/// What a message is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageKind {
+    /// UTF-8, which is checked.
+    Text,
+    /// Bytes.
+    Binary,
+}
+
 /// What a frame's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {

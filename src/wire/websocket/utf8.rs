@@ -24,9 +24,11 @@ impl Utf8Check {
         }
         match std::str::from_utf8(rest) {
             Ok(_) => Ok(()),
-            Err(error) if error.error_len().is_none() => {
-                rest.get(error.valid_up_to()..).unwrap_or_default().iter().try_for_each(|byte| self.push_to_begun(*byte))
-            }
+            Err(error) if error.error_len().is_none() => rest
+                .get(error.valid_up_to()..)
+                .unwrap_or_default()
+                .iter()
+                .try_for_each(|byte| self.push_to_begun(*byte)),
             Err(_) => Err(Failure::NotUtf8),
         }
     }
