@@ -38,6 +38,10 @@ pub(super) enum Via {
     Native,
     /// HTTP.
     Web,
+    /// Relay A, by WebSocket.
+    RelayA,
+    /// Relay B, by WebSocket.
+    RelayB,
 }
 
 impl Via {
@@ -45,6 +49,8 @@ impl Via {
         match self {
             Self::Native => "native",
             Self::Web => "web",
+            Self::RelayA => "relay-a",
+            Self::RelayB => "relay-b",
         }
     }
 }
