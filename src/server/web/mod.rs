@@ -54,7 +54,7 @@ struct Visit<'a> {
 pub(super) fn run(mut stream: Stream, live: Arc<Live>, shared: &Shared) {
     let mut visit = Visit { stream: &mut stream, live: &live, shared, is_known: false };
     let (end, is_known) = (visit.converse(), visit.is_known);
-    live.set_transfer(None);
+    live.end_transfer();
     let result = match end {
         Ok(End::Upgrade(head, purpose)) => upgrade::run(stream, head, purpose, &live, shared),
         Ok(End::Close) => {

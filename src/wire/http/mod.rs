@@ -1,19 +1,27 @@
 //! HTTP/1.1, purely (RFC 9110, RFC 9112; `docs/WEB.md` says which of it is spoken here).
 //!
-//! Owns the head of a request and the framing of its body. Where two readers could see two things in the same bytes, there is nothing to be read: such
+//! Owns the head of a request, what its fields come to, and the framing of its body. Where two readers could see two things in the same bytes, there is nothing to be read: such
 //! heads are refused, so that nobody smuggles a request past somebody else. Knows nothing of answers, routes or connections.
 
 mod chunk;
+mod condition;
 mod fields;
 mod head;
+mod range;
 mod scan;
 mod target;
+mod value;
 
 pub use chunk::{ChunkPlace, MAX_CHUNK_HEAD, chunk_head, trailer_length};
+pub use condition::{Access, Validators, Verdict, evaluate, range_counts};
 pub use fields::Fields;
 pub use head::{Expectation, Framing, Head, HttpVersion, Method};
+pub use range::{Sent, Wanted, content_range, wanted};
 pub use scan::{HeadScan, MAX_HEAD, MAX_REQUEST_LINE};
 pub use target::{Authority, Target, percent_decode};
+pub use value::{
+    attachment, parse_digest, parse_live_id, parse_number, parse_seconds, parse_upload_id, percent_encode, seconds,
+};
 
 use std::fmt;
 
