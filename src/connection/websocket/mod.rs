@@ -11,7 +11,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
-use super::stream::{INPUT, More, Stream};
+use super::stream::{INPUT, Stream};
 use super::{Interrupt, Ready, after};
 use crate::error::{Error, Result};
 use crate::wire::websocket::{Close, Inbound, MAX_CONTROL_PAYLOAD, MessageKind, Opcode};
@@ -203,7 +203,7 @@ impl WebSocket {
                 return Ok(came);
             }
             if !self.stream.has_buffered_input() {
-                self.stream.flush(More::Nothing)?;
+                self.flush()?;
                 let Some(patience) = self.patience()? else { return Ok(Came::Nothing) };
                 let ready = self.wait_for_input(other, patience)?;
                 if ready.other {

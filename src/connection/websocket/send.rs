@@ -62,11 +62,17 @@ impl WebSocket {
         self.send_control(Opcode::Ping, b"")
     }
 
-    /// Takes the control frames that have come, without waiting for any.
+    /// Does what is due while this side works on something: takes the control frames that have come, and pings a peer that
+    /// has heard nothing for long.
     ///
     /// # Errors
-    /// As for [`WebSocket::send_part`].
-    pub fn listen(&mut self) -> Result<()> {
+    /// As for [`WebSocket::send_part`]; [`Error::Timeout`] if nothing was heard of it for [`super::Heartbeat::gone`].
+    pub fn keep_alive(&mut self) -> Result<()> {
+        self.listen()?;
+        if self.patience()?.is_none() { self.ping() } else { self.flush() }
+    }
+
+    fn listen(&mut self) -> Result<()> {
         while self.inbound.left() == 0 && self.begun.is_none() && self.stream.has_input() {
             match self.take_frame()? {
                 Some(Came::Closed) => return Err(Error::disconnected("send")),
@@ -80,7 +86,12 @@ impl WebSocket {
 
     pub(super) fn send_control(&mut self, opcode: Opcode, payload: &[u8]) -> Result<()> {
         self.frame_out(opcode, Part::Last, payload)?;
-        self.whole_or_over(|stream| stream.flush(More::Nothing))
+        self.flush()
+    }
+
+    /// Sends what was queued.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        self.stream.flush(More::Nothing).inspect_err(|_| self.outbound = Outbound::Over)
     }
 
     /// A peer that takes long messages lives; how far it got is told by its pongs.
@@ -90,7 +101,7 @@ impl WebSocket {
         if self.since_ping >= PART {
             self.ping()?;
         }
-        self.whole_or_over(|stream| stream.flush(More::Nothing))?;
+        self.flush()?;
         self.listen()
     }
 

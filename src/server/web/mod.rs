@@ -6,14 +6,18 @@
 
 mod access;
 mod body;
+mod events;
 mod exchange;
 mod health;
 mod page;
+mod relay;
 mod response;
 mod route;
 mod upgrade;
 
 pub use access::WebAccess;
+pub(super) use relay::Mimes;
+pub use relay::RelayConfig;
 
 use super::Shared;
 use super::admission::Live;

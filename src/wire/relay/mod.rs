@@ -7,7 +7,7 @@ mod base64;
 mod opening;
 mod refusal;
 
-pub use base64::{Base64Decoder, MAX_BASE64_GROUP, encode_base64, length_in_base64};
+pub use base64::{Base64Decoder, base64_says, encode_base64};
 pub use opening::{MAX_OPENING, Message, Opened, Opening};
 pub use refusal::RelayRefusal;
 

@@ -13,6 +13,8 @@ pub enum RelayRefusal {
     BadMime,
     NameIsAPath,
     NotBase64,
+    NoName,
+    TextInFile,
 }
 
 impl fmt::Display for RelayRefusal {
@@ -24,6 +26,8 @@ impl fmt::Display for RelayRefusal {
             Self::BadMime => "the MIME type is too long or has a control character in it",
             Self::NameIsAPath => "the name has a slash in it, or there is none",
             Self::NotBase64 => "the file is not in base64 (RFC 4648, section 4)",
+            Self::NoName => "bytes before the name of their file",
+            Self::TextInFile => "text before the end of a file",
         })
     }
 }

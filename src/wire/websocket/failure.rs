@@ -20,6 +20,7 @@ pub enum Failure {
     NotUtf8,
     HalfACloseCode,
     CloseCode(u16),
+    Binary,
 }
 
 impl Failure {
@@ -28,6 +29,7 @@ impl Failure {
     pub fn close_code(self) -> CloseCode {
         match self {
             Self::NotUtf8 => CloseCode::NOT_UTF8,
+            Self::Binary => CloseCode::UNSUPPORTED,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
@@ -48,6 +50,7 @@ impl fmt::Display for Failure {
             Self::NotUtf8 => f.write_str("text that is not UTF-8"),
             Self::HalfACloseCode => f.write_str("a close frame with one byte"),
             Self::CloseCode(code) => write!(f, "a close frame with the code {code}, which no peer may send"),
+            Self::Binary => f.write_str("a message of bytes where text is due"),
         }
     }
 }

@@ -15,7 +15,7 @@ mod utf8;
 pub use close::{Close, CloseCode};
 pub use failure::Failure;
 pub use frame::{FrameHeader, MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER, MessageKind, Opcode, Part};
-pub use handshake::{Accept, accept};
+pub use handshake::{WEBSOCKET_VERSION, accept};
 pub use inbound::Inbound;
 pub use mask::Mask;
 pub use utf8::Utf8Check;
