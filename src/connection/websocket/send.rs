@@ -72,13 +72,15 @@ impl WebSocket {
         if self.patience()?.is_none() { self.ping() } else { self.flush() }
     }
 
+    /// Takes the control frames that have come. A message is left where it begins.
     fn listen(&mut self) -> Result<()> {
-        while self.inbound.left() == 0 && self.begun.is_none() && self.stream.has_input() {
+        while self.inbound.left() == 0 && self.begun.is_none() {
             match self.take_frame()? {
                 Some(Came::Closed) => return Err(Error::disconnected("send")),
                 Some(Came::Message(kind)) => self.begun = Some(kind),
                 Some(_) => {}
-                None => self.fill()?,
+                None if self.stream.has_input() => self.fill()?,
+                None => return Ok(()),
             }
         }
         Ok(())
