@@ -3,7 +3,7 @@
 
 use super::Server;
 use std::io::{self, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a test waits for a server's word.
@@ -61,11 +61,11 @@ impl Answer {
 }
 
 /// The head of a good handshake, but for its last line.
-pub fn handshake(server: &Server, target: &str) -> String {
+pub fn handshake(address: SocketAddr, target: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n",
-        server.address()
+        address
     )
 }
 
@@ -97,14 +97,19 @@ pub fn push_masked(frame: &mut Vec<u8>, payload: &[u8]) {
 impl WsClient {
     /// Connects and shakes hands.
     pub fn connect(server: &Server, target: &str) -> Self {
-        let (answer, client) = Self::ask(server, &format!("{}\r\n", handshake(server, target)));
+        Self::connect_to(server.address().into(), target)
+    }
+
+    /// As [`WsClient::connect`], to another server.
+    pub fn connect_to(address: SocketAddr, target: &str) -> Self {
+        let (answer, client) = Self::ask(address, &format!("{}\r\n", handshake(address, target)));
         assert_eq!(answer.status, 101, "{answer:?}");
         client
     }
 
     /// Sends a head, and takes that of the answer.
-    pub fn ask(server: &Server, head: &str) -> (Answer, Self) {
-        let mut stream = TcpStream::connect(server.address()).unwrap();
+    pub fn ask(address: SocketAddr, head: &str) -> (Answer, Self) {
+        let mut stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -236,13 +241,18 @@ impl WsClient {
     pub fn closed_with(&mut self, code: u16) -> String {
         match self.message() {
             WsMessage::Closed(Some(found), reason) if found == code => {
-                // The server may not wait for it.
-                let _ = self.raw(&masked(FINAL | CLOSE, &code.to_be_bytes()));
-                assert_eq!(self.message(), WsMessage::End);
+                self.end(&code.to_be_bytes());
                 reason
             }
             other => panic!("not closed with {code}: {other:?}"),
         }
+    }
+
+    /// Answers a close frame; nothing may come after it.
+    pub fn end(&mut self, payload: &[u8]) {
+        // The server need not wait for it.
+        let _ = self.raw(&masked(FINAL | CLOSE, payload));
+        assert_eq!(self.receive().unwrap_or(None), None, "nothing comes after a close frame");
     }
 }
 

@@ -105,7 +105,8 @@ fn a_cursor_misses_nothing_across_a_kill() {
             break;
         }
     }
-    let expected: Vec<u64> = (1..=301).filter(|number| *number <= 20 || (number - 1) % 3 != 0 || *number == 301).collect();
+    let expected: Vec<u64> =
+        (1..=301).filter(|number| *number <= 20 || (number - 1) % 3 != 0 || *number == 301).collect();
     assert_eq!(numbers, expected);
 }
 
@@ -231,7 +232,10 @@ fn hundreds_of_arrivals_come_in_order_to_a_client_that_reads_late() {
     let mut client = following(&server, &[""]);
     let mut sender = server.client();
     for number in 1..=1500 {
-        sender.put(format!("a rather long name, so that much is to be told/{number}"), &content(1, 3)).unwrap().unwrap();
+        sender
+            .put(format!("a rather long name, so that much is to be told/{number}"), &content(1, 3))
+            .unwrap()
+            .unwrap();
     }
     for number in 1..=1500 {
         assert_eq!(client.json()["number"], number);

@@ -2,7 +2,9 @@
 
 use super::common::websocket::{CONTINUATION, FINAL, TEXT, WsClient, WsMessage};
 use super::common::{Frame, RawClient, content, digest_of, eventually, put_file, upload_id};
-use super::{Reply, Request, base64, finish, follower, message, native_follower, received, receiver, send_file, served};
+use super::{
+    Reply, Request, base64, finish, follower, message, native_follower, received, receiver, send_file, served,
+};
 use super::{rest_of_file, subscriber};
 use hostdir::wire::{Begin, Finish, Get, Put};
 use serde_json::json;

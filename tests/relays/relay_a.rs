@@ -2,8 +2,8 @@
 
 use super::common::websocket::{BINARY, CONTINUATION, FINAL, PING, TEXT, WsClient, push_masked};
 use super::common::{Log, Server, content, digest_of, eventually, put_file};
-use super::{base64, finish, message, names, native_follower, served, subscriber};
 use super::{Frame, Reply};
+use super::{base64, finish, message, names, native_follower, served, subscriber};
 use std::fs;
 
 const MIB: usize = 1 << 20;

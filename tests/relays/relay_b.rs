@@ -161,7 +161,11 @@ fn a_sender_that_vanishes_closes_the_receivers_and_leaves_no_file() {
         let mut sender = WsClient::connect(&server, "/sender");
         sender.raw(&frames[..cut]).unwrap();
         assert_eq!(receiver.next_text(), format!("START:{name}"));
-        if random.below(2) == 0 { drop(sender) } else { sender.finish_sending() }
+        if random.below(2) == 0 {
+            drop(sender)
+        } else {
+            sender.finish_sending()
+        }
         let mut got = Vec::new();
         loop {
             match receiver.message() {

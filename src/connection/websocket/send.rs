@@ -20,7 +20,7 @@ impl WebSocket {
         self.frame_out(opcode(kind), Part::Last, bytes)
     }
 
-    /// Sends a part of a long message, [`PART`] bytes at most, and takes what control frames have come meanwhile.
+    /// Sends a part of a long message, [`PART`] bytes at most; if more follow, control frames that have come are taken.
     ///
     /// # Errors
     /// [`Error::Network`], also if the peer has ended the connection; [`Error::Timeout`]; [`Error::Violation`].
@@ -29,10 +29,10 @@ impl WebSocket {
         self.frame_out(opcode, part, bytes)?;
         if part == Part::MoreFollow {
             self.outbound = Outbound::InMessage;
-        } else if self.outbound == Outbound::InMessage {
-            self.outbound = Outbound::BetweenMessages;
+            return self.between_parts(bytes.len());
         }
-        self.between_parts(bytes.len())
+        self.outbound = Outbound::BetweenMessages;
+        self.flush()
     }
 
     /// Sends `count` bytes of a file, from the page cache, as one message of bytes. If the file gives fewer, the rest of
