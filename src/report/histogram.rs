@@ -126,7 +126,7 @@ mod tests {
 
     fn hours(values: &[(i64, u64)]) -> BTreeMap<i64, Counts> {
         let counts = |bytes: u64| Counts { bytes_down: bytes, downloads: bytes.min(9), ..Counts::NONE };
-        values.iter().map(|(hour, bytes)| (hour * HOUR, counts(*bytes))).collect()
+        values.iter().map(|(hour, bytes)| (hour.saturating_mul(HOUR), counts(*bytes))).collect()
     }
 
     #[test]
