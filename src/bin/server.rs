@@ -157,7 +157,7 @@ struct Arguments {
 /// What the program does instead of serving.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say what the logs have: who took and sent what, how it ended, and who received what was published
+    /// Say from the logs who took, sent and received what, and how it ended
     ///
     /// Reads transfers.log and what was put away of it, also while a server writes it. Times are in UTC, as in the logs.
     ///

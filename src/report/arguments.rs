@@ -26,7 +26,7 @@ pub struct Arguments {
     pub topic: Option<PathFilter>,
 
     /// Only this file, what is below this folder, or what matches: who took it, who sent it, and when
-    #[arg(long, value_name = "PATH|GLOB", value_parser = PathFilter::parse)]
+    #[arg(long, value_name = "GLOB", value_parser = PathFilter::parse)]
     pub path: Option<PathFilter>,
 
     /// Only what this address took and sent

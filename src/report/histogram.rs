@@ -3,7 +3,7 @@
 use super::tally::{Counts, HOUR};
 use super::time;
 use crate::display::Charset;
-use crate::display::quantity::{count, size};
+use crate::display::quantity::{count, counted, size};
 use crate::display::width::{fit_left, fit_right, truncate};
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ pub(super) fn lines(hours: &BTreeMap<i64, Counts>, step: i64, columns: usize, ch
     let room = columns.saturating_sub(figures);
     let (bytes_room, transfers_room) = if is_wide { (room.div_ceil(2), room / 2) } else { (room, 0) };
     let line = |row: Row<'_>| match row {
-        Row::Quiet(steps) => format!("{}({} without a transfer)", " ".repeat(label / 2), quiet_name(steps, step)),
+        Row::Quiet(steps) => format!("({} quiet)", quiet_name(steps, step)),
         Row::Bar(start, counts) => {
             let bytes = bar(counts.bytes(), most_bytes, bytes_room, charset);
             let when = time::of_bar(start, step, label);
@@ -74,7 +74,8 @@ pub(super) fn lines(hours: &BTreeMap<i64, Counts>, step: i64, columns: usize, ch
 }
 
 fn quiet_name(steps: usize, step: i64) -> String {
-    if step == HOUR { format!("{steps} hours") } else { format!("{steps} times {}", step_name(step)) }
+    let hours = (steps as u64).saturating_mul(u64::try_from(step / HOUR).unwrap_or(0));
+    if hours < 100 { counted(hours, "hour") } else { counted(hours / 24, "day") }
 }
 
 fn merge(hours: &BTreeMap<i64, Counts>, step: i64) -> BTreeMap<i64, Counts> {
@@ -126,7 +127,7 @@ mod tests {
 
     fn hours(values: &[(i64, u64)]) -> BTreeMap<i64, Counts> {
         let counts = |bytes: u64| Counts { bytes_down: bytes, downloads: bytes.min(9), ..Counts::NONE };
-        values.iter().map(|(hour, bytes)| (hour * HOUR, counts(*bytes))).collect()
+        values.iter().map(|(hour, bytes)| (hour.saturating_mul(HOUR), counts(*bytes))).collect()
     }
 
     #[test]
@@ -144,7 +145,7 @@ mod tests {
         let lines = lines(&hours(&[(0, 4), (2, 2), (9, 1)]), HOUR, 40, Charset::Ascii);
         assert_eq!(lines.len(), 5, "{lines:#?}");
         assert!(lines[1].starts_with("01-01 01h ") && lines[1].ends_with(" 0 B"), "{lines:#?}");
-        assert_eq!(lines[3].trim(), "(6 hours without a transfer)");
+        assert_eq!(lines[3].trim(), "(6 hours quiet)");
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod time;
 pub use arguments::{Arguments, By, Format, Since};
 pub use filter::PathFilter;
 
+use crate::display::quantity::counted;
 use crate::display::{ColorChoice, Terminal};
 use crate::error::{Error, Result};
 use crate::wire::ErrorCode;
@@ -95,9 +96,9 @@ fn print_combined(arguments: &Arguments, filter: &Filter, out: &mut dyn Write) -
     })?;
     let Reading { damaged, dropped, unreadable } = reading;
     if damaged > 0 || dropped > 0 || !unreadable.is_empty() {
-        let files = unreadable.len();
-        let said =
-            format!("{damaged} damaged lines left out, {dropped} never written, {files} files not read to their end");
+        let (damaged, dropped) = (counted(damaged, "damaged line"), counted(dropped, "line"));
+        let files = counted(unreadable.len() as u64, "file");
+        let said = format!("{damaged} left out, {dropped} never written, {files} not read to the end");
         // There is nobody else to tell if standard error is closed.
         let _ = writeln!(io::stderr(), "server report: {said}");
     }

@@ -6,6 +6,8 @@ use crate::logging::logfmt::settled;
 
 /// Between two columns.
 const GAP: usize = 2;
+/// A name narrower than this is not worth the last of the other columns.
+const LEAST: usize = 8;
 
 /// A column of figures or short words.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +35,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// `name` is the title of the last column. Below `least` it gets no narrower while there are others that can go.
+    /// `name` is the title of the last column. Below `least` it gets no narrower while several others can go.
     pub(super) fn new(columns: &'static [Column], name: &'static str, least: usize) -> Self {
         Self { columns, name, least, rows: Vec::new() }
     }
@@ -82,11 +84,12 @@ impl Table {
 
     fn columns_that_fit(&self, widths: &[usize], columns: usize) -> Vec<usize> {
         let names = self.rows.iter().map(|(_, name)| width(name)).chain([width(self.name)]);
-        let name = names.max().unwrap_or(0).min(self.least);
+        let longest = names.max().unwrap_or(0);
         let mut shown: Vec<usize> = (0..self.columns.len()).collect();
         loop {
             let taken = shown.iter().filter_map(|index| widths.get(*index)).map(|width| width.saturating_add(GAP));
-            if taken.sum::<usize>().saturating_add(name) <= columns {
+            let least = if shown.len() > 1 { self.least } else { LEAST };
+            if taken.sum::<usize>().saturating_add(longest.min(least)) <= columns {
                 return shown;
             }
             let least = shown.iter().filter_map(|index| Some((self.columns.get(*index)?.matters, *index))).min();

@@ -63,7 +63,7 @@ const LATEST: &[Column] = &[left("ended", 6), left("", 5), left("status", 7), ri
 /// know it again, and most of a sentence.
 const ADDRESS: usize = 15;
 const PATH: usize = 12;
-const SENTENCE: usize = 40;
+const SENTENCE: usize = 28;
 
 impl Page {
     /// Writes the report. `log_dir` was [`shown`].
@@ -80,7 +80,7 @@ impl Page {
                 self.section(&mut lines, &titled("Clients", &rows.clients), self.clients(rows));
             }
             if wants(By::Path) {
-                self.section(&mut lines, &titled("Most wanted files", &rows.paths), self.paths(rows));
+                self.section(&mut lines, &titled("Files, most wanted first", &rows.paths), self.paths(rows));
             }
             if wants(By::Status) {
                 self.section(&mut lines, "How transfers ended", self.statuses(rows));
@@ -196,29 +196,37 @@ impl Page {
     /// The path, what is known of it, and who has it and who has not.
     fn arrival(self, arrival: &Arrival) -> Vec<String> {
         let mut lines = vec![elide_middle(&shown(&arrival.path, self.charset), self.columns, self.charset)];
-        let verified = arrival.verified();
-        let mut facts = vec![format!("  arrival {}", arrival.number)];
-        match &arrival.published {
-            Some(published) => facts.extend([
+        let mut facts = vec![format!("arrival {}", arrival.number)];
+        if let Some(published) = &arrival.published {
+            facts.extend([
                 time::to_second(published.time),
                 size(published.size),
                 format!("from {}", shown(&published.client, self.charset)),
-                format!("received by {verified}, {} followed", count(published.followers)),
-            ]),
-            None => facts.push(format!("received by {verified}")),
+                format!("{} followed", count(published.followers)),
+            ]);
         }
-        lines.extend(self.flowed(&facts));
+        facts.push(format!("{} received", count(arrival.verified() as u64)));
+        lines.extend(self.below("  ", self.charset.separator(), &facts));
         let (have, have_not): (Vec<&Receiver>, Vec<&Receiver>) =
             arrival.receivers.iter().partition(|receiver| receiver.status == Status::Ok);
-        let line = |sign: &str, receiver: &Receiver| {
-            let client = shown(&receiver.client, self.charset);
-            let cause = shown(&receiver.cause, self.charset);
-            let line = format!("  {sign} {}  {client}  {cause}", time::to_second(receiver.time));
-            truncate(line.trim_end(), self.columns, self.charset)
-        };
-        lines.extend(have.into_iter().map(|receiver| line(self.charset.tick(), receiver)));
-        lines.extend(have_not.into_iter().map(|receiver| line(self.charset.cross(), receiver)));
+        let signed = |sign: &'static str| move |receiver: &&Receiver| self.receiver(sign, receiver);
+        lines.extend(have.iter().flat_map(signed(self.charset.tick())));
+        lines.extend(have_not.iter().flat_map(signed(self.charset.cross())));
         lines
+    }
+
+    fn receiver(self, sign: &str, receiver: &Receiver) -> Vec<String> {
+        let (client, cause) = (shown(&receiver.client, self.charset), shown(&receiver.cause, self.charset));
+        let parts = [format!("{sign} {client}"), time::to_second(receiver.time), cause];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        self.below("    ", "  ", &parts)
+    }
+
+    /// Parts on as many lines as they need, behind a margin.
+    fn below(self, margin: &str, separator: &str, parts: &[String]) -> Vec<String> {
+        let room = self.columns.saturating_sub(margin.len());
+        let lines = flow(parts, separator, room, self.charset);
+        lines.iter().map(|line| truncate(&format!("{margin}{line}"), self.columns, self.charset)).collect()
     }
 
     /// What keeps the report from being whole.
