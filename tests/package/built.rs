@@ -5,7 +5,7 @@ use super::common::is_long;
 use super::{has, out, top};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -23,11 +23,13 @@ struct Running {
 impl Running {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.map_while(Result::ok).find_map(|line| {
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let port = lines.find_map(|line| {
             let (_, rest) = line.split_once("Listening: 127.0.0.1:")?;
             Some(rest.split(',').next()?.trim().to_owned())
         });
+        // Read to the end, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
         Self { child, port: port.expect("the server says where it listens") }
     }
 
@@ -188,21 +190,76 @@ fn the_container_serves_a_download() {
     if !is_long() {
         return eprintln!("only with HOSTDIR_LONG: it needs an optimised build");
     }
-    if !has("podman", "the container") || !package("image") {
-        return;
+    if !rustix::process::geteuid().is_root() || !package("image") {
+        return eprintln!("not privileged, or no image: the container is left out");
     }
     let hosted = TempDir::new().unwrap();
-    fs::write(hosted.path().join("hosted"), CONTENT).unwrap();
-    chown(hosted.path(), Some(USER), Some(USER)).expect("a privileged test gives the folder to the container's user");
-    let volume = format!("{}:/host_dir", hosted.path().display());
-    let run = ["run", "--rm", "--network", "host", "--stop-timeout", "40", "--volume", &volume, "hostdir:latest"];
-    let flags = ["--ip", "127.0.0.1", "--port", "0"];
-    if !Command::new("podman").args(&run).arg("--version").status().is_ok_and(|status| status.success()) {
-        return eprintln!("podman cannot run containers here: the image was built, and is not run");
-    }
-    let server = Running::start(Command::new("podman").args(run).args(flags));
+    let Some(container) = Container::of("hostdir:latest", &hosted) else { return };
+    let hosted = container.hosted();
+    fs::write(hosted.join("hosted"), CONTENT).unwrap();
+    let flags = ["--ip", "127.0.0.1", "--port", "0", "--min-free-space", "0"];
+    let server = Running::start(container.command().args(flags));
     let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
     let got = client.args(["--port", &server.port, "get", "hosted", "-o", "-"]).output().unwrap();
     assert_eq!(got.stdout, CONTENT);
+    assert_eq!(fs::metadata(hosted.join(".hostdir")).unwrap().uid(), USER, "it runs as nobody");
     assert_eq!(server.stop(), 0);
+}
+
+/// An image that is run by podman, or where that lacks what it needs, in a changed root by hand.
+enum Container {
+    Podman { image: &'static str, hosted: PathBuf },
+    Root { name: String, root: PathBuf },
+}
+
+impl Container {
+    fn of(image: &'static str, hosted: &TempDir) -> Option<Self> {
+        let run = Command::new("podman").args(["run", "--rm", image, "--version"]).output();
+        if run.is_ok_and(|output| output.status.success()) {
+            chown(hosted.path(), Some(USER), Some(USER)).unwrap();
+            return Some(Self::Podman { image, hosted: hosted.path().to_owned() });
+        }
+        eprintln!("podman cannot run containers here");
+        if !has("buildah", "the container") {
+            return None;
+        }
+        let name = format!("hostdir-test-{}", std::process::id());
+        out(Command::new("buildah").args(["from", "--name", &name, image]));
+        let root = out(Command::new("buildah").args(["mount", &name])).trim().into();
+        Some(Self::Root { name, root })
+    }
+
+    /// Where the volume with what is hosted is.
+    fn hosted(&self) -> PathBuf {
+        match self {
+            Self::Podman { hosted, .. } => hosted.clone(),
+            Self::Root { root, .. } => root.join("host_dir"),
+        }
+    }
+
+    /// Its server, with the network of this machine; flags may follow.
+    fn command(&self) -> Command {
+        match self {
+            Self::Podman { image, hosted } => {
+                let mut command = Command::new("podman");
+                command.args(["run", "--rm", "--network", "host", "--volume"]);
+                command.arg(format!("{}:/host_dir", hosted.display())).arg(image);
+                command
+            }
+            Self::Root { root, .. } => {
+                let mut command = Command::new("chroot");
+                command.arg(format!("--userspec={USER}:{USER}")).arg(root).arg("/server");
+                command.env("HOSTDIR_SERVER_CONFIG", "/config/server.toml");
+                command
+            }
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if let Self::Root { name, .. } = self {
+            let _ = Command::new("buildah").args(["rm", name]).output();
+        }
+    }
 }
