@@ -7,7 +7,7 @@ use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use hostdir::connection::Deadlines;
 use hostdir::error::Error;
 use hostdir::logging;
-use hostdir::server::{self, Confinement, Console, Drained, Level, Stop};
+use hostdir::server::{self, Confinement, Console, Drained, Level, Stop, WebAccess};
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
 use hostdir::wire::{ErrorCode, RemoteFolder};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -104,6 +104,14 @@ struct Arguments {
     /// The name that clients are shown [default: the name of this machine]
     #[arg(long, value_name = "NAME", env = "HOSTDIR_SERVER_NAME")]
     name: Option<String>,
+
+    /// A name that browsers reach this server by, besides its addresses, localhost and the name of the machine
+    #[arg(long, value_name = "HOST", value_delimiter = ',', env = "HOSTDIR_SERVER_HOST_NAME")]
+    host_name: Vec<String>,
+
+    /// An origin whose pages may ask this server too, such as https://example.org; null is a page opened from a disk
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "HOSTDIR_SERVER_ALLOW_ORIGIN")]
+    allow_origin: Vec<String>,
 }
 
 /// What a program that is told to stop waits for running transfers.
@@ -156,6 +164,7 @@ fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, Strin
         max_connections: arguments.max_connections as usize,
         deadlines: deadlines(arguments),
         drain: DRAIN,
+        web: WebAccess { host_names: host_names(arguments), origins: arguments.allow_origin.clone() },
     };
     let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
     log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
@@ -363,6 +372,17 @@ fn count(directory: &Path) -> String {
         (Ok(_), Err(_)) => "many files".into(),
         _ => "not countable".into(),
     }
+}
+
+/// The names that this machine is reached by: its own, with and without the domain and `.local`, and those that were given.
+fn host_names(arguments: &Arguments) -> Vec<String> {
+    let machine = machine_name();
+    let short = machine.split('.').next().unwrap_or_default();
+    let own = [machine.clone(), short.to_owned(), format!("{machine}.local"), format!("{short}.local")];
+    own.into_iter()
+        .chain(arguments.host_name.iter().cloned())
+        .filter(|name| !name.is_empty() && name != ".local")
+        .collect()
 }
 
 fn machine_name() -> String {

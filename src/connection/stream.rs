@@ -81,6 +81,12 @@ impl Stream {
         after(self.opened, self.deadlines.greeting)
     }
 
+    /// The time that lies `limit` from now.
+    #[must_use]
+    pub fn deadline_in(&self, limit: Duration) -> Instant {
+        after(Instant::now(), limit)
+    }
+
     /// What was read and not taken yet.
     #[must_use]
     pub fn unread(&self) -> &[u8] {

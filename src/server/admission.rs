@@ -188,8 +188,16 @@ impl Live {
         *lock(&self.unconfirmed_since) = since;
     }
 
-    pub(super) fn set_transfer(&self, running: Option<Running>) {
-        *lock(&self.transfer) = running;
+    /// Shows a transfer that begins to whoever looks; `left` bytes are to come, if that is known.
+    pub(super) fn begin_transfer(&self, direction: Direction, left: Option<u64>) -> Arc<Progress> {
+        let (progress, since) = (Arc::<Progress>::default(), Instant::now());
+        *lock(&self.transfer) = Some(Running { direction, left, progress: Arc::clone(&progress), since });
+        progress
+    }
+
+    /// The transfer is over.
+    pub(super) fn end_transfer(&self) {
+        *lock(&self.transfer) = None;
     }
 }
 

@@ -25,6 +25,7 @@ pub use confinement::{Confinement, Level};
 pub use console::Console;
 pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
+pub use web::WebAccess;
 
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
@@ -64,6 +65,8 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// How long running transfers are waited for when the server stops.
     pub drain: Duration,
+    /// Who may ask by HTTP.
+    pub web: WebAccess,
 }
 
 /// What all sessions share.

@@ -90,6 +90,19 @@ impl Status {
 }
 
 impl Record {
+    /// Begins the record of a transfer. `path` is harmless text.
+    pub(super) fn begin(
+        shared: &Shared,
+        client: SocketAddr,
+        via: Via,
+        direction: Direction,
+        path: String,
+        size: Option<u64>,
+    ) -> Self {
+        let (id, began) = (shared.next_transfer(), Instant::now());
+        Self { id, direction, via, client, path, size, offset: 0, bytes: 0, began }
+    }
+
     /// Ends the record: one line.
     pub(super) fn end(&self, shared: &Shared, status: Status, cause: Option<&str>) {
         let is_good = matches!(status, Status::Ok | Status::Sent);
