@@ -99,15 +99,10 @@ test("a file is downloaded as it is, and a folder as a tar of what is in it", as
 });
 
 test("thousands of entries are there at once, filter without a pause, and can all be reached", async (t) => {
-    const host = directory(t);
-    for (let number = 0; number < 20_000; number += 1) write(host, `many/file ${String(number).padStart(5, "0")}.txt`, "");
-    const { page } = await scene(t, { files: {}, args: [], at: "#/", visitor: {} }).then(async (made) => {
-        await made.server.kill();
-        made.server.dir = host;
-        await made.server.start();
-        await made.page.goto(`${made.server.url}/#/many`);
-        return made;
-    });
+    const fill = (host) => {
+        for (let number = 0; number < 20_000; number += 1) write(host, `many/file ${String(number).padStart(5, "0")}.txt`, "");
+    };
+    const { page } = await scene(t, { fill, at: "#/many" });
     await page.getByText("20,000 entries, 0 B").waitFor();
     assert.ok(await page.locator("#rows .row").count() < 1000, "not all rows are made at once");
     const pause = await page.evaluate(() => {

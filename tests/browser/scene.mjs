@@ -168,10 +168,11 @@ export async function visitor(t, options = {}) {
     return { context, page };
 }
 
-/** A server over some files, and a visitor of its page. `files` are names with their bytes. */
-export async function scene(t, { files = {}, args = [], at = "#/", visitor: options = {} } = {}) {
+/** A server over some files, and a visitor of its page. `files` are names with their bytes; `fill` makes what else is needed. */
+export async function scene(t, { files = {}, fill = () => {}, args = [], at = "#/", visitor: options = {} } = {}) {
     const host = directory(t), local = directory(t);
     for (const [name, bytes] of Object.entries(files)) write(host, name, bytes);
+    fill(host);
     const server = await new Server(t, host, args).start();
     const { context, page } = await visitor(t, options);
     await page.goto(`${server.url}/${at}`);
