@@ -56,11 +56,12 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
 
 /// Logs a download that is refused, and gives its problem back.
 pub(super) fn refused(exchange: &Exchange<'_>, path: &[u8], problem: Problem) -> Problem {
-    if !exchange.is_head() {
-        let record = record(exchange, harmless(path), None);
-        record.fail(exchange.shared, Status::Refused, problem.error());
+    if exchange.is_head() {
+        return problem;
     }
-    problem
+    let record = record(exchange, harmless(path), None);
+    record.fail(exchange.shared, Status::Refused, problem.error());
+    problem.logged()
 }
 
 /// Begins the record of a download.
@@ -171,13 +172,18 @@ fn send(exchange: &mut Exchange<'_>, path: &RemotePath, open: &OpenFile, part: P
 /// Logs how a download ended.
 pub(super) fn conclude(exchange: &Exchange<'_>, record: &Record, result: crate::error::Result<()>) -> Answered {
     match result {
-        Ok(()) => record.end(exchange.shared, Status::Sent, None),
+        Ok(()) => {
+            record.end(exchange.shared, Status::Sent, None);
+            Ok(())
+        }
         Err(error) => {
             record.fail(exchange.shared, Status::of(&error), &error);
-            return Err(error.into());
+            let has_changed = error.code() == ErrorCode::Changed;
+            let problem = Problem::from(error).logged();
+            // It changed under our hands: no condition of the client's failed.
+            Err(if has_changed { problem.with_status(503) } else { problem })
         }
     }
-    Ok(())
 }
 
 /// A small whole file: read first, so that the head already tells the truth about it.

@@ -55,7 +55,7 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
         }
         Err((problem, status)) => {
             record.fail(exchange.shared, status, problem.error());
-            Err(problem)
+            Err(problem.logged())
         }
     }
 }
