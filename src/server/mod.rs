@@ -25,7 +25,7 @@ pub use confinement::{Confinement, Level};
 pub use console::Console;
 pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
-pub use web::WebAccess;
+pub use web::{RelayConfig, WebAccess};
 
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
@@ -67,6 +67,8 @@ pub struct Config {
     pub drain: Duration,
     /// Who may ask by HTTP.
     pub web: WebAccess,
+    /// What the two older relays take and give.
+    pub relay: RelayConfig,
 }
 
 /// What all sessions share.
@@ -81,6 +83,7 @@ pub(super) struct Shared {
     /// When it started, since the epoch.
     started: Duration,
     grouped: put::Grouped,
+    mimes: web::Mimes,
 }
 
 impl Shared {
@@ -106,6 +109,7 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         next_transfer: AtomicU64::new(started.as_secs() << 24),
         started,
         grouped: put::Grouped::new(descriptors),
+        mimes: web::Mimes::default(),
         store,
         config,
     });

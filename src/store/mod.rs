@@ -36,7 +36,7 @@ pub use list::{OnPage, list, totals};
 pub use live::{End, LiveReader, LiveUpload, Next};
 pub use rules::{Limit, Rule};
 pub use topics::{LiveSource, Told};
-pub use uploads::{Finished, Plan, Upload};
+pub use uploads::{Finished, OnIdentical, Plan, Upload};
 pub use watch::Watch;
 
 use crate::conflict::{Place, find_place};
@@ -268,6 +268,7 @@ impl Store {
             digest: put.digest,
             limit,
             publisher: None,
+            on_identical: OnIdentical::Recognise,
         })
     }
 
