@@ -5,6 +5,7 @@
 //! still coming), `put`, `receipt`, `subscribe`, `receivers`.
 
 mod admission;
+mod certificate;
 mod confinement;
 mod console;
 mod get;
@@ -12,6 +13,7 @@ mod list;
 mod listen;
 mod live;
 mod manager;
+mod negotiate;
 mod put;
 mod receipt;
 mod receivers;
@@ -22,11 +24,13 @@ mod shutdown;
 mod subscribe;
 mod web;
 
+pub use certificate::{Credentials, Source};
 pub use confinement::{Confinement, Level};
 pub use console::Console;
 pub use listen::{addresses, bind};
 pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
+pub use web::{RelayConfig, WebAccess};
 
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
@@ -62,10 +66,16 @@ pub struct Config {
     pub name: String,
     /// Connections at once.
     pub max_connections: usize,
+    /// What the server proves itself with; it then speaks TLS only.
+    pub tls: Option<Credentials>,
     /// Time that peers may take.
     pub deadlines: Deadlines,
     /// How long running transfers are waited for when the server stops.
     pub drain: Duration,
+    /// Who may ask by HTTP.
+    pub web: WebAccess,
+    /// What the two older relays take and give.
+    pub relay: RelayConfig,
 }
 
 /// What all sessions share.
@@ -77,7 +87,10 @@ pub(super) struct Shared {
     stats: Stats,
     console: Console,
     next_transfer: AtomicU64,
+    /// When it started, since the epoch.
+    started: Duration,
     grouped: put::Grouped,
+    mimes: web::Mimes,
 }
 
 impl Shared {
@@ -101,7 +114,9 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         stats: Stats::default(),
         console,
         next_transfer: AtomicU64::new(started.as_secs() << 24),
+        started,
         grouped: put::Grouped::new(descriptors),
+        mimes: web::Mimes::default(),
         store,
         config,
     });
