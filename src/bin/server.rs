@@ -5,9 +5,11 @@ use bytesize::ByteSize;
 use clap::Parser;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use hostdir::connection::Deadlines;
+use hostdir::display::quantity;
 use hostdir::error::Error;
+use hostdir::escape::harmless;
 use hostdir::logging;
-use hostdir::server::{self, Confinement, Console, Drained, Level, Stop};
+use hostdir::server::{self, Banner, Confinement, Console, Drained, Level, Stop};
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
 use hostdir::wire::{ErrorCode, RemoteFolder};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -137,7 +139,7 @@ fn run(arguments: &Arguments) -> Result<Drained, Error> {
     made.iter().flatten().flatten().for_each(|line| console.say(line));
     let directories: Result<Vec<_>, Error> = made.into_iter().collect();
     let result = directories.and_then(|_| serve(arguments, &console, confined));
-    console.flush();
+    console.close();
     result
 }
 
@@ -149,7 +151,7 @@ fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, Strin
     let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
-    let log = watch_signals(&stop, log).map_err(|error| Error::local("watch", "signals", error))?;
+    let log = watch_signals(&stop, console, log).map_err(|error| Error::local("watch", "signals", error))?;
     announce(arguments, &listeners, console);
     let config = server::Config {
         name: arguments.name.clone().unwrap_or_else(machine_name),
@@ -303,16 +305,17 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew. SIGXFSZ is caught, so that a file beyond the limit of
+/// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew, unless it came because
+/// the terminal was closed. SIGXFSZ is caught, so that a file beyond the limit of
 /// this process is a failed write and not its end.
-fn watch_signals(stop: &Stop, log: logging::Handle) -> std::io::Result<Arc<logging::Handle>> {
+fn watch_signals(stop: &Stop, console: &Console, log: logging::Handle) -> std::io::Result<Arc<logging::Handle>> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let log = Arc::new(log);
-    let (stop, reopened) = (stop.clone(), Arc::clone(&log));
+    let (stop, console, reopened) = (stop.clone(), console.clone(), Arc::clone(&log));
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            if signal == SIGHUP { reopened.reopen() } else { stop.ask() }
+            if signal == SIGHUP && !console.is_gone() { reopened.reopen() } else { stop.ask() }
         }
     })?;
     Ok(log)
@@ -326,27 +329,25 @@ fn announce(arguments: &Arguments, listeners: &[TcpListener], console: &Console)
         _ => "uploads add, never replace",
     };
     let version = env!("CARGO_PKG_VERSION");
-    let contents = count(&arguments.dir);
-    console.say(&format!("hostdir {version} · serving {} ({contents}) · {policy}", arguments.dir.display()));
-    if let Some(first) = addresses.first() {
-        console.say(&format!(" Clients:   client{}", client_flags(*first)));
-    }
+    let rights = if arguments.read_only { "read files" } else { "read and add files: --read-only" };
+    let warning = format!("Anyone on this network can {rights}");
+    let is_reachable = addresses.iter().any(|address| !address.ip().is_loopback());
+    console.greet(&Banner {
+        version,
+        directory: &shown(&arguments.dir),
+        contents: &count(&arguments.dir),
+        policy,
+        addresses: &addresses,
+        scheme: "http",
+        logs: &shown(&arguments.log_dir),
+        warning: is_reachable.then_some(&warning),
+    });
     let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-    console.say(&format!(" Listening: {}", all.join(", ")));
-    console.say(&format!(" Logs:      {}", arguments.log_dir.display()));
-    if addresses.iter().any(|address| !address.ip().is_loopback()) {
-        let rights = if arguments.read_only { "read files" } else { "read and add files (or not add: --read-only)" };
-        console.say(&format!(" Anyone on this network can {rights}"));
-    }
     log::info!(event = "start", version, dir:% = arguments.dir.display(), policy, listening:% = all.join(","); "");
 }
 
-/// How a client is pointed at an address; what it assumes by itself is left out.
-fn client_flags(address: SocketAddr) -> String {
-    let ip =
-        if address.ip().is_loopback() && address.is_ipv4() { String::new() } else { format!(" --ip {}", address.ip()) };
-    let port = if address.port() == 9000 { String::new() } else { format!(" --port {}", address.port()) };
-    ip + &port
+fn shown(path: &Path) -> String {
+    harmless(path.as_os_str().as_bytes())
 }
 
 /// What the host directory holds; counted on the side, because a large one takes longer than anybody wants to wait.
@@ -359,7 +360,7 @@ fn count(directory: &Path) -> String {
         let _ = send.send(totals);
     });
     match (counting, counted.recv_timeout(COUNTING)) {
-        (Ok(_), Ok(Ok((files, bytes)))) => format!("{files} files, {}", ByteSize(bytes).display().iec()),
+        (Ok(_), Ok(Ok((files, bytes)))) => format!("{}, {}", quantity::counted(files, "file"), quantity::size(bytes)),
         (Ok(_), Err(_)) => "many files".into(),
         _ => "not countable".into(),
     }

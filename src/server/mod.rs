@@ -22,7 +22,7 @@ mod subscribe;
 mod web;
 
 pub use confinement::{Confinement, Level};
-pub use console::Console;
+pub use console::{Banner, Console};
 pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
 

@@ -203,6 +203,7 @@ impl<'a> Session<'a> {
 
     /// Begins the record of a transfer.
     pub(super) fn record(&self, direction: super::admission::Direction, path: String, size: Option<u64>) -> Record {
+        self.live.name_transfer(&path);
         Record {
             id: self.shared.next_transfer(),
             direction,
