@@ -15,6 +15,7 @@
 //! | [`transfer`] | bytes between a file and a connection |
 //! | [`store`] | the host directory |
 //! | [`logging`] | the two logs |
+//! | [`discovery`] | finding a server on the local network |
 //! | [`display`] | what a terminal can show, and text fitted to it |
 //! | [`server`] | sessions and commands |
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
@@ -25,6 +26,7 @@
 pub mod client;
 pub mod conflict;
 pub mod connection;
+pub mod discovery;
 pub mod display;
 pub mod error;
 pub mod escape;

@@ -23,8 +23,13 @@ fn house() -> Vec<&'static str> {
 const STRANGERS: [(&str, &str); 1] = [("client", "server")];
 
 /// Those that may name less than what stands before them.
-const NARROWER: [(&str, &[&str]); 4] =
-    [("escape", &[]), ("wire", &["escape"]), ("logging", &["escape", "error"]), ("display", &["escape"])];
+const NARROWER: [(&str, &[&str]); 5] = [
+    ("escape", &[]),
+    ("wire", &["escape"]),
+    ("logging", &["escape", "error"]),
+    ("discovery", &["escape"]),
+    ("display", &["escape"]),
+];
 
 /// What `wire` may use of the standard library: values, and nothing that reaches the machine.
 const PURE_STD: [&str; 17] = [

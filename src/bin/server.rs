@@ -5,6 +5,7 @@ use bytesize::ByteSize;
 use clap::Parser;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use hostdir::connection::Deadlines;
+use hostdir::discovery::Announcement;
 use hostdir::display::quantity;
 use hostdir::error::Error;
 use hostdir::escape::harmless;
@@ -103,6 +104,10 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::SERVER.window.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400), env = "HOSTDIR_SERVER_STALL_TIMEOUT")]
     stall_timeout: u64,
 
+    /// Do not announce the server on the local network (mDNS, as _hostdir._tcp)
+    #[arg(long, env = "HOSTDIR_SERVER_NO_DISCOVERY", value_parser = BoolishValueParser::new())]
+    no_discovery: bool,
+
     /// The name that clients are shown [default: the name of this machine]
     #[arg(long, value_name = "NAME", env = "HOSTDIR_SERVER_NAME")]
     name: Option<String>,
@@ -153,13 +158,16 @@ fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, Strin
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
     let log = watch_signals(&stop, console, log).map_err(|error| Error::local("watch", "signals", error))?;
     announce(arguments, &listeners, console);
+    let name = arguments.name.clone().unwrap_or_else(machine_name);
+    let announcement = if arguments.no_discovery { None } else { answer_searches(&name, &listeners) };
     let config = server::Config {
-        name: arguments.name.clone().unwrap_or_else(machine_name),
+        name,
         max_connections: arguments.max_connections as usize,
         deadlines: deadlines(arguments),
         drain: DRAIN,
     };
     let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
+    drop(announcement);
     log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
     log.flush();
     Ok(drained)
@@ -344,6 +352,17 @@ fn announce(arguments: &Arguments, listeners: &[TcpListener], console: &Console)
     });
     let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     log::info!(event = "start", version, dir:% = arguments.dir.display(), policy, listening:% = all.join(","); "");
+}
+
+/// Lets clients find the server. A network on which that cannot be done is one on which addresses are typed.
+fn answer_searches(name: &str, listeners: &[TcpListener]) -> Option<Announcement> {
+    match Announcement::start(name, &server::addresses(listeners)) {
+        Ok(announcement) => announcement,
+        Err(error) => {
+            log::warn!(event = "discovery", cause:% = error; "clients will not find the server by themselves");
+            None
+        }
+    }
 }
 
 fn shown(path: &Path) -> String {

@@ -14,7 +14,7 @@ use super::report::{Report, Style, error_json, print_json, say};
 use super::retry::Backoff;
 use super::session::{Session, Target};
 use super::terminal::Terminal;
-use super::terminal::progress::{Display, Progress};
+use super::terminal::progress::{Controls, Display, Progress};
 use super::{exit, menu};
 use crate::error::{Error, Result};
 use clap::CommandFactory;
@@ -28,6 +28,8 @@ pub(super) struct Context {
     pub(super) settings: Settings,
     pub(super) terminal: Terminal,
     pub(super) cancel: Cancel,
+    /// Whether somebody is at the keys while files move: in the menu. A command leaves standard input alone.
+    pub(super) attended: bool,
 }
 
 /// Does what the command line asks for; without a command, runs the menu.
@@ -42,7 +44,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(exit::OTHER);
         }
     };
-    let context = Context { settings, terminal, cancel };
+    let context = Context { settings, terminal, cancel, attended: false };
     let (name, result) = match command {
         None => ("menu", menu::run(&context)),
         Some(Command::List { paths, long, recursive, null, unsorted }) => {
@@ -140,6 +142,12 @@ impl Context {
 
     pub(super) fn progress(&self) -> Progress {
         let display = if self.settings.quiet { Display::Quiet } else { Display::suited_to(&self.terminal) };
+        if self.attended && display == Display::Bars && !self.terminal.refreshed().is_plain() {
+            let (hurried, stopped) = (self.cancel.clone(), self.cancel.clone());
+            let controls =
+                Controls { retry: Box::new(move || hurried.hurry()), stop: Box::new(move || stopped.cancel()) };
+            return Progress::attended(&self.terminal, controls);
+        }
         Progress::new(&self.terminal, display)
     }
 
