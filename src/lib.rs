@@ -17,6 +17,7 @@
 //! | [`logging`] | the two logs |
 //! | [`discovery`] | finding a server on the local network |
 //! | [`display`] | what a terminal can show, and text fitted to it |
+//! | [`report`] | what the logs say, for people and programs |
 //! | [`server`] | sessions and commands |
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
 //!
@@ -31,6 +32,7 @@ pub mod display;
 pub mod error;
 pub mod escape;
 pub mod logging;
+pub mod report;
 pub mod root;
 pub mod server;
 pub mod staged;

@@ -2,15 +2,16 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use bytesize::ByteSize;
-use clap::Parser;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
+use clap::{Parser, Subcommand};
 use hostdir::connection::Deadlines;
 use hostdir::discovery::Announcement;
 use hostdir::display::quantity;
 use hostdir::error::Error;
 use hostdir::escape::harmless;
 use hostdir::logging;
-use hostdir::server::{self, Banner, Confinement, Console, Drained, Level, Stop};
+use hostdir::report;
+use hostdir::server::{self, Banner, Confinement, Console, Drained, Level, Stop, WebAccess};
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
 use hostdir::wire::{ErrorCode, RemoteFolder};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -34,8 +35,11 @@ use std::time::Duration;
 ///
 /// Exit codes: 0 stopped, all transfers done; 1 transfers were cut; 2 usage; 3 this machine (port, directory, disk).
 #[derive(Debug, Parser)]
-#[command(name = "server", version, max_term_width = 100)]
+#[command(name = "server", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Address to listen on [default: every address, IPv4 and IPv6]
     #[arg(short, long, value_name = "IP", env = "HOSTDIR_SERVER_IP")]
     ip: Option<IpAddr>,
@@ -111,6 +115,25 @@ struct Arguments {
     /// The name that clients are shown [default: the name of this machine]
     #[arg(long, value_name = "NAME", env = "HOSTDIR_SERVER_NAME")]
     name: Option<String>,
+
+    /// A name that browsers reach this server by, besides its addresses, localhost and the name of the machine
+    #[arg(long, value_name = "HOST", value_delimiter = ',', env = "HOSTDIR_SERVER_HOST_NAME")]
+    host_name: Vec<String>,
+
+    /// An origin whose pages may ask this server too, such as https://example.org; null is a page opened from a disk
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "HOSTDIR_SERVER_ALLOW_ORIGIN")]
+    allow_origin: Vec<String>,
+}
+
+/// What the program does instead of serving.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what the logs have: who took and sent what, how it ended, and who received what was published
+    ///
+    /// Reads transfers.log and what was put away of it, also while a server writes it. Times are in UTC, as in the logs.
+    ///
+    /// Exit codes: 0 ok; 2 usage; 3 there are no logs, or they cannot be read.
+    Report(report::Arguments),
 }
 
 /// What a program that is told to stop waits for running transfers.
@@ -120,7 +143,11 @@ const COUNTING: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
+    let result = match &arguments.command {
+        None => run(&arguments),
+        Some(Command::Report(asked)) => report::run(asked).map(|()| Drained::Whole),
+    };
+    match result {
         Ok(Drained::Whole) => ExitCode::SUCCESS,
         Ok(Drained::Cut) => ExitCode::from(1),
         Err(error) => {
@@ -165,6 +192,7 @@ fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, Strin
         max_connections: arguments.max_connections as usize,
         deadlines: deadlines(arguments),
         drain: DRAIN,
+        web: WebAccess { host_names: host_names(arguments), origins: arguments.allow_origin.clone() },
     };
     let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
     drop(announcement);
@@ -383,6 +411,17 @@ fn count(directory: &Path) -> String {
         (Ok(_), Err(_)) => "many files".into(),
         _ => "not countable".into(),
     }
+}
+
+/// The names that this machine is reached by: its own, with and without the domain and `.local`, and those that were given.
+fn host_names(arguments: &Arguments) -> Vec<String> {
+    let machine = machine_name();
+    let short = machine.split('.').next().unwrap_or_default();
+    let own = [machine.clone(), short.to_owned(), format!("{machine}.local"), format!("{short}.local")];
+    own.into_iter()
+        .chain(arguments.host_name.iter().cloned())
+        .filter(|name| !name.is_empty() && name != ".local")
+        .collect()
 }
 
 fn machine_name() -> String {

@@ -25,6 +25,7 @@ pub use confinement::{Confinement, Level};
 pub use console::{Banner, Console};
 pub use listen::{addresses, bind};
 pub use shutdown::{Drained, Stop};
+pub use web::WebAccess;
 
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
@@ -64,6 +65,8 @@ pub struct Config {
     pub deadlines: Deadlines,
     /// How long running transfers are waited for when the server stops.
     pub drain: Duration,
+    /// Who may ask by HTTP.
+    pub web: WebAccess,
 }
 
 /// What all sessions share.
@@ -75,6 +78,8 @@ pub(super) struct Shared {
     stats: Stats,
     console: Console,
     next_transfer: AtomicU64,
+    /// When it started, since the epoch.
+    started: Duration,
     grouped: put::Grouped,
 }
 
@@ -99,6 +104,7 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         stats: Stats::default(),
         console,
         next_transfer: AtomicU64::new(started.as_secs() << 24),
+        started,
         grouped: put::Grouped::new(descriptors),
         store,
         config,

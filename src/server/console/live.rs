@@ -9,7 +9,6 @@ use crate::display::Charset;
 use crate::display::quantity::{count, counted, size};
 use crate::display::width::flow;
 use jiff::civil::Date;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// What is needed to tell rates, and what is of today, from counters that only grow.
@@ -61,8 +60,8 @@ impl Figures {
         let count = |direction| running.iter().filter(|transfer| transfer.direction == direction).count();
         let moving: u64 = running.iter().map(|transfer| transfer.progress.moved()).sum();
         let stats = &shared.stats;
-        let bytes = stats.bytes.load(Ordering::Relaxed).saturating_add(moving);
-        let (ok, failed) = (stats.ok.load(Ordering::Relaxed), stats.failed.load(Ordering::Relaxed));
+        let bytes = stats.bytes().saturating_add(moving);
+        let (ok, failed) = stats.good_and_bad();
         let (ok, failed) = meter.today(jiff::Zoned::now().date(), ok, failed);
         let (downloads, uploads) = (count(Direction::Download), count(Direction::Upload));
         Self { clients: sessions.len(), downloads, uploads, rate: meter.rate(bytes), ok, failed }
