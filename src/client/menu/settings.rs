@@ -195,12 +195,12 @@ fn lines(settings: &Settings) -> Vec<Line> {
 }
 
 impl Line {
-    /// The name, the value, and the source in brackets; the value gives way where there is no room.
+    /// The name, the value, and the source; the value gives way where there is no room.
     fn item(&self, columns: usize, charset: Charset) -> Item {
         let Self { name, short, value, source } = self;
         let room = columns.saturating_sub(CURSOR);
         let start = if columns >= ROOMY { format!("{name:<14}") } else { format!("{short} ") };
-        let end = if columns >= ROOMY { format!("  ({source})") } else { format!(" ({source})") };
+        let end = if columns >= ROOMY { format!("  ({source})") } else { format!(", {source}") };
         let value = elide_middle(value, room.saturating_sub(width(&start) + width(&end)), charset);
         Item { label: format!("{start}{value}{end}"), hotkey: None }
     }
@@ -220,8 +220,8 @@ mod tests {
         };
         let label = |columns| line.item(columns, Charset::Unicode).label;
         assert_eq!(label(100), "Save to       /home/ana/downloads  (environment)");
-        assert_eq!(label(40), "Save to /home/an…ownloads (environment)");
+        assert_eq!(label(40), "Save to /home/an…wnloads, environment");
         assert_eq!(width(&label(40)), 40 - CURSOR);
-        assert!(label(24).ends_with("(environment)"));
+        assert!(label(24).ends_with(", environment"));
     }
 }
