@@ -120,6 +120,7 @@ fn bar(value: u64, most: u64, room: usize, charset: Charset) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "figures of a test")]
 mod tests {
     use super::*;
     use crate::display::width::width;

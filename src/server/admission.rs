@@ -56,6 +56,18 @@ pub(super) enum Direction {
     Upload,
 }
 
+impl Direction {
+    pub(super) const ALL: [Self; 2] = [Self::Download, Self::Upload];
+
+    /// The name in logs and metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Upload => "upload",
+        }
+    }
+}
+
 /// A place among the sessions; given back when dropped, also where no thread could be started for it.
 #[derive(Debug)]
 pub(super) struct Admitted {
@@ -188,8 +200,16 @@ impl Live {
         *lock(&self.unconfirmed_since) = since;
     }
 
-    pub(super) fn set_transfer(&self, running: Option<Running>) {
-        *lock(&self.transfer) = running;
+    /// Shows a transfer that begins to whoever looks; `left` bytes are to come, if that is known.
+    pub(super) fn begin_transfer(&self, direction: Direction, left: Option<u64>) -> Arc<Progress> {
+        let (progress, since) = (Arc::<Progress>::default(), Instant::now());
+        *lock(&self.transfer) = Some(Running { direction, left, progress: Arc::clone(&progress), since });
+        progress
+    }
+
+    /// The transfer is over.
+    pub(super) fn end_transfer(&self) {
+        *lock(&self.transfer) = None;
     }
 }
 

@@ -1,7 +1,7 @@
 //! GET (PROTOCOL.md, section 7).
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::admission::{Direction, Running};
+use super::admission::Direction;
 use super::live;
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
@@ -9,13 +9,14 @@ use crate::connection::Sent;
 use crate::error::{Error, Result};
 use crate::root::{FileState, OpenFile};
 use crate::store::PATIENCE;
-use crate::transfer::{Progress, digest_bytes, read_exactly, send_range};
+use crate::transfer::{Outlet, Progress, digest_bytes, read_exactly, send_range};
 use crate::wire::{Digest, End, ErrorCode, FileHeader, Get, RemotePath, Reply};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Up to this many bytes a file is read, hashed and sent in one go: that costs less than remembering anything about it.
-const SMALL: u64 = 64 * 1024;
+pub(super) const SMALL: u64 = 64 * 1024;
+/// What an error is about; its path stands in the same line of the log.
+const THE_FILE: &str = "the file";
 
 /// The part of a file that a GET is answered with.
 struct Part {
@@ -45,7 +46,7 @@ pub(super) fn answer(session: &mut Session<'_>, get: &Get) -> Result<()> {
     if result.is_ok() {
         session.live.set_unconfirmed(Some(Instant::now()));
     }
-    session.live.set_transfer(None);
+    session.live.end_transfer();
     match result {
         // A GET for no bytes of a file that has some only asks about it.
         Ok(()) if part.length == 0 && part.open.state.size != 0 => {}
@@ -75,12 +76,7 @@ fn find(session: &Session<'_>, get: &Get) -> Result<(RemotePath, Part)> {
 
 /// A small whole file: read first, so that FILE already tells the truth about it.
 fn send_small(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Result<()> {
-    let size = usize::try_from(part.length).unwrap_or(0);
-    let bytes = read_exactly(&part.open.file, 0, size).map_err(|error| Error::local("read", &record.path, error))?;
-    if bytes.len() != size {
-        return Err(changed());
-    }
-    check_unchanged(&part.open, record)?;
+    let bytes = read_unchanged(&part.open, 0, part.length)?;
     session.connection.send_reply(&header(part, record))?;
     session.connection.send_data(&bytes)?;
     record.bytes = part.length;
@@ -89,23 +85,12 @@ fn send_small(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Re
 }
 
 fn send_large(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Result<()> {
-    let progress = Arc::new(Progress::default());
-    session.show(Running {
-        direction: Direction::Download,
-        left: Some(part.length),
-        progress: Arc::clone(&progress),
-        since: Instant::now(),
-    });
+    let progress = session.live.begin_transfer(Direction::Download, Some(part.length));
     session.connection.send_reply(&header(part, record))?;
     let digest = start_digest(session, part)?;
-    let sent = send_range(&mut session.connection, &part.open.file, part.offset, part.length, &*progress);
+    let sent = send_unchanged(&mut session.connection, &part.open, part.offset, part.length, &progress);
     record.bytes = progress.moved();
-    let sent = sent?;
-    check_unchanged(&part.open, record)?;
-    if let Sent::Short(_) = sent {
-        let cause = std::io::Error::other("the file could not be read to its end");
-        return Err(Error::local("read", &record.path, cause));
-    }
+    sent?;
     let digest = digest.map(|digest| digest.wait(session)).transpose()?;
     session.connection.send_reply(&Reply::End(End { digest, ..End::default() }))
 }
@@ -154,12 +139,39 @@ fn header(part: &Part, record: &Record) -> Reply {
     })
 }
 
+/// Reads a few bytes of a file, and makes sure that it did not change since it was opened.
+pub(super) fn read_unchanged(open: &OpenFile, offset: u64, length: u64) -> Result<Vec<u8>> {
+    let size = usize::try_from(length).unwrap_or(usize::MAX);
+    let bytes = read_exactly(&open.file, offset, size).map_err(|error| Error::local("read", THE_FILE, error))?;
+    if bytes.len() != size {
+        return Err(changed());
+    }
+    check_unchanged(open)?;
+    Ok(bytes)
+}
+
+/// Sends bytes of a file, and makes sure that they are of one state of it.
+pub(super) fn send_unchanged(
+    outlet: &mut dyn Outlet,
+    open: &OpenFile,
+    offset: u64,
+    length: u64,
+    progress: &Progress,
+) -> Result<()> {
+    let sent = send_range(outlet, &open.file, offset, length, progress)?;
+    check_unchanged(open)?;
+    match sent {
+        Sent::Whole => Ok(()),
+        Sent::Short(_) => Err(Error::local("read", THE_FILE, std::io::Error::other("it could not be read to its end"))),
+    }
+}
+
 /// An open file must still be what it was when it was opened.
-pub(super) fn check_unchanged(open: &OpenFile, record: &Record) -> Result<()> {
+fn check_unchanged(open: &OpenFile) -> Result<()> {
     match FileState::of_file(&open.file) {
         Ok(now) if now.is_still(&open.state) => Ok(()),
         Ok(_) => Err(changed()),
-        Err(error) => Err(Error::local("stat", &record.path, error)),
+        Err(error) => Err(Error::local("stat", THE_FILE, error)),
     }
 }
 

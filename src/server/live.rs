@@ -1,17 +1,17 @@
 //! A GET of an upload that is still on its way in (PROTOCOL.md, section 16).
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::admission::{Direction, Running};
+use super::Shared;
+use super::admission::Direction;
 use super::get;
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
-use crate::connection::Sent;
+use crate::connection::{Connection, Sent};
 use crate::error::{Error, Result};
 use crate::root::OpenFile;
-use crate::store::{Arrival, LiveReader, LiveSource, Next, PATIENCE};
-use crate::transfer::{Progress, send_range};
+use crate::store::{self, Arrival, LiveReader, LiveSource, Next, PATIENCE};
+use crate::transfer::{Outlet, Progress, send_range};
 use crate::wire::{Digest, End, ErrorCode, Get, LiveHeader, LiveId, RawBytes, RemotePath, Reply, Violation};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a sender may be away before those who wait for its bytes are sent away, too.
@@ -36,19 +36,13 @@ pub(super) fn answer(session: &mut Session<'_>, get: &Get, id: LiveId) -> Result
     session.settle()?;
     let mut record = session.record(Direction::Download, path.to_string(), None);
     record.offset = get.offset;
-    let progress = Arc::new(Progress::default());
-    session.show(Running {
-        direction: Direction::Download,
-        left: None,
-        progress: Arc::clone(&progress),
-        since: Instant::now(),
-    });
+    let progress = session.live.begin_transfer(Direction::Download, None);
     let result = match source {
         LiveSource::Coming(reader) => follow(session, reader, &record, &progress),
         LiveSource::Arrived(arrival, open) => send_arrived(session, &arrival, &open, get.offset, &record, &progress),
     };
     record.bytes = progress.moved();
-    session.live.set_transfer(None);
+    session.live.end_transfer();
     match result {
         Ok(()) => {
             session.live.set_unconfirmed(Some(Instant::now()));
@@ -62,7 +56,7 @@ pub(super) fn answer(session: &mut Session<'_>, get: &Get, id: LiveId) -> Result
     }
 }
 
-fn follow(session: &mut Session<'_>, mut reader: LiveReader, record: &Record, progress: &Progress) -> Result<()> {
+fn follow(session: &mut Session<'_>, reader: LiveReader, record: &Record, progress: &Progress) -> Result<()> {
     let upload = reader.upload();
     session.connection.send_reply(&Reply::Live(LiveHeader {
         transfer: record.id,
@@ -72,28 +66,71 @@ fn follow(session: &mut Session<'_>, mut reader: LiveReader, record: &Record, pr
         offset: reader.position(),
     }))?;
     session.connection.flush()?;
+    let end = pump(&mut session.connection, reader, session.shared, progress)?;
+    send_end(session, end.digest, &end.path, end.number)
+}
+
+/// Where the bytes of an upload go while it comes in.
+pub(super) trait LiveOutlet: Outlet {
+    /// Gives the peer a fresh window: bytes are there after a while.
+    fn restart_pace(&mut self);
+
+    /// Sends what was queued.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    fn flush(&mut self) -> Result<()>;
+
+    /// There are no bytes yet.
+    ///
+    /// # Errors
+    /// If the peer is known to be gone.
+    fn keep_waiting(&mut self) -> Result<()>;
+}
+
+impl LiveOutlet for Connection {
+    fn restart_pace(&mut self) {
+        Self::restart_pace(self);
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Self::flush(self)
+    }
+
+    fn keep_waiting(&mut self) -> Result<()> {
+        wait_frame(self)
+    }
+}
+
+/// Sends the bytes of an upload as they come in, until it has arrived.
+pub(super) fn pump(
+    outlet: &mut dyn LiveOutlet,
+    mut reader: LiveReader,
+    shared: &Shared,
+    progress: &Progress,
+) -> Result<store::End> {
     loop {
         match reader.next(PATIENCE, AWAY)? {
             Next::Bytes(file, there) => {
-                session.connection.restart_pace();
-                let sent = send_range(&mut session.connection, &file, reader.position(), there, progress)?;
+                outlet.restart_pace();
+                let sent = send_range(outlet, &file, reader.position(), there, progress)?;
                 // What was sent while its sender started over is wrong.
                 reader.is_right()?;
                 if let Sent::Short(_) = sent {
-                    let cause = std::io::Error::other("the upload could not be read");
-                    return Err(Error::local("read", &record.path, cause));
+                    let cause = std::io::Error::other("it could not be read");
+                    return Err(Error::local("read", "the upload", cause));
                 }
                 reader.advance(there);
-                session.connection.flush()?;
+                outlet.flush()?;
                 if there < WORTH_WAKING {
                     std::thread::sleep(NAP);
                 }
             }
-            Next::Nothing if session.shared.registry.is_draining() => {
+            Next::Nothing if shared.registry.is_draining() => {
                 return Err(Error::refused(ErrorCode::ShuttingDown, "the server is stopping"));
             }
-            Next::Nothing => wait_frame(&mut session.connection)?,
-            Next::Arrived(end) => return send_end(session, end.digest, &end.path, end.number),
+            Next::Nothing => outlet.keep_waiting()?,
+            Next::Arrived(end) => return Ok(end),
         }
     }
 }
@@ -117,12 +154,7 @@ fn send_arrived(
         version: open.state.version.clone(),
         offset,
     }))?;
-    let sent = send_range(&mut session.connection, &open.file, offset, left, progress)?;
-    get::check_unchanged(open, record)?;
-    if let Sent::Short(_) = sent {
-        let cause = std::io::Error::other("the file could not be read to its end");
-        return Err(Error::local("read", &record.path, cause));
-    }
+    get::send_unchanged(&mut session.connection, open, offset, left, progress)?;
     send_end(session, arrival.digest, &arrival.path, Some(arrival.number))
 }
 

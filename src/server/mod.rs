@@ -5,12 +5,15 @@
 //! still coming), `put`, `receipt`, `subscribe`, `receivers`.
 
 mod admission;
+mod certificate;
 mod confinement;
 mod console;
 mod get;
 mod list;
 mod listen;
 mod live;
+mod manager;
+mod negotiate;
 mod put;
 mod receipt;
 mod receivers;
@@ -21,10 +24,13 @@ mod shutdown;
 mod subscribe;
 mod web;
 
+pub use certificate::{Credentials, Source};
 pub use confinement::{Confinement, Level};
 pub use console::Console;
 pub use listen::{addresses, bind};
+pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
+pub use web::WebAccess;
 
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
@@ -60,10 +66,14 @@ pub struct Config {
     pub name: String,
     /// Connections at once.
     pub max_connections: usize,
+    /// What the server proves itself with; it then speaks TLS only.
+    pub tls: Option<Credentials>,
     /// Time that peers may take.
     pub deadlines: Deadlines,
     /// How long running transfers are waited for when the server stops.
     pub drain: Duration,
+    /// Who may ask by HTTP.
+    pub web: WebAccess,
 }
 
 /// What all sessions share.
@@ -75,6 +85,8 @@ pub(super) struct Shared {
     stats: Stats,
     console: Console,
     next_transfer: AtomicU64,
+    /// When it started, since the epoch.
+    started: Duration,
     grouped: put::Grouped,
 }
 
@@ -99,6 +111,7 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         stats: Stats::default(),
         console,
         next_transfer: AtomicU64::new(started.as_secs() << 24),
+        started,
         grouped: put::Grouped::new(descriptors),
         store,
         config,

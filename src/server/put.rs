@@ -6,12 +6,12 @@
 //! folder, which may have been set by a PUT after it.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::admission::{Direction, Running};
+use super::admission::Direction;
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
 use crate::error::{Error, Result};
 use crate::store::{Answer, Finished, NewFolder, Offered, Plan, Upload};
-use crate::transfer::{Progress, Received, discard, receive};
+use crate::transfer::{Received, discard, receive};
 use crate::wire::{
     Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, TransferId,
     Violation,
@@ -218,17 +218,11 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
     if upload.plan.size.is_none() {
         session.connection.expect_a_stream();
     }
-    let progress = Arc::new(Progress::default());
     let held = upload.length();
     record.offset = held;
     let expected = upload.plan.size.map(|size| size.saturating_sub(held));
     let limit = upload.plan.size.unwrap_or(u64::MAX).min(upload.plan.limit).saturating_sub(held);
-    session.show(Running {
-        direction: Direction::Upload,
-        left: expected,
-        progress: Arc::clone(&progress),
-        since: Instant::now(),
-    });
+    let progress = session.live.begin_transfer(Direction::Upload, expected);
     let hasher = upload.hasher();
     let expected = expected.unwrap_or(u64::MAX);
     let received = receive(&mut session.connection, &mut upload, hasher, expected, limit, &*progress);
@@ -258,7 +252,7 @@ fn take(session: &mut Session<'_>, mut upload: Upload, mut record: Record) -> Re
             refuse_and_discard(session, record, error)
         }
     };
-    session.live.set_transfer(None);
+    session.live.end_transfer();
     result
 }
 

@@ -4,12 +4,13 @@
 //! ([`Session::settle`]). Every request is dispatched in [`Session::dispatch`]; each command has a file of its own.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::admission::{Admitted, Live, Running};
+use super::admission::{Admitted, Direction, Live};
+use super::negotiate::negotiate;
 use super::put::Group;
 use super::receipt::Unconfirmed;
 use super::record::{Record, Status, Via};
 use super::{Shared, get, list, put, receipt, receivers, subscribe, web};
-use crate::connection::{Await, Connection, Incoming, Stream, guess};
+use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::store::{Follower, Upload};
@@ -47,13 +48,12 @@ enum Next {
 pub(super) fn run(socket: TcpStream, admitted: Admitted, shared: &Shared) {
     let live = Arc::clone(admitted.live());
     let peer = live.peer;
-    let stream = Stream::new(socket, shared.config.deadlines).and_then(|mut stream| {
-        live.set_interrupt(stream.interrupt());
-        guess(&mut stream).map(|guess| (stream, guess))
-    });
-    match stream {
+    match negotiate(socket, &live, shared) {
         Ok((stream, Guess::Http)) => web::run(stream, live, shared),
         Ok((stream, _)) => Session::new(Connection::over(stream), live, shared).run(),
+        Err(error @ Error::Refused { .. }) => {
+            log::warn!(event = error.code().name(), client:% = peer, cause:% = error; "")
+        }
         Err(error) => log::warn!(event = "disconnect", client:% = peer, ms = live.age_ms(), cause:% = error; ""),
     }
     drop(admitted);
@@ -86,7 +86,7 @@ impl<'a> Session<'a> {
             // The peer may be gone; then nobody needs the reason.
             let _ = self.connection.send_reply(&Reply::Error(error.to_fault()));
         }
-        self.live.set_transfer(None);
+        self.live.end_transfer();
         self.connection.close(LAST_WORD);
     }
 
@@ -202,29 +202,14 @@ impl<'a> Session<'a> {
     }
 
     /// Begins the record of a transfer.
-    pub(super) fn record(&self, direction: super::admission::Direction, path: String, size: Option<u64>) -> Record {
-        Record {
-            id: self.shared.next_transfer(),
-            direction,
-            via: Via::Native,
-            client: self.live.peer,
-            path,
-            size,
-            offset: 0,
-            bytes: 0,
-            began: std::time::Instant::now(),
-        }
+    pub(super) fn record(&self, direction: Direction, path: String, size: Option<u64>) -> Record {
+        Record::begin(self.shared, self.live.peer, Via::Native, direction, path, size)
     }
 
     /// Logs a transfer that was refused before it began, and gives its error back.
-    pub(super) fn refuse(&self, direction: super::admission::Direction, path: &[u8], error: Error) -> Error {
+    pub(super) fn refuse(&self, direction: Direction, path: &[u8], error: Error) -> Error {
         self.record(direction, harmless(path), None).fail(self.shared, Status::Refused, &error);
         error
-    }
-
-    /// Shows a transfer to whoever looks.
-    pub(super) fn show(&self, running: Running) {
-        self.live.set_transfer(Some(running));
     }
 }
 

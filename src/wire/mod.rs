@@ -1,12 +1,13 @@
 //! The protocol, purely: bytes in, values out, and back. `docs/PROTOCOL.md` is canonical.
 //!
-//! Owns frames, messages, remote paths and the telling apart of protocols on one port. Must not know how bytes travel
-//! or where files are: nothing in here touches io, fs, net, threads, clocks or logs (`tests/purity.rs` holds it to
+//! Owns frames, messages, remote paths, HTTP and the telling apart of protocols on one port. Must not know how bytes
+//! travel or where files are: nothing in here touches io, fs, net, threads, clocks or logs (`tests/purity.rs` holds it to
 //! that), and nothing in here panics on any input.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod error_code;
 mod frame;
+pub mod http;
 mod identity;
 mod message;
 mod path;
