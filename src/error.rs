@@ -3,6 +3,7 @@
 //! Blame is visible in the variant: the peer broke the protocol, the other side refused, the network failed, or this
 //! machine failed.
 
+use crate::wire::websocket::Failure;
 use crate::wire::{ErrorCode, Fault, NameError, PathError, Violation};
 use rustix::io::Errno;
 use std::fmt;
@@ -179,6 +180,12 @@ impl std::error::Error for Error {
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
         Self::Violation(violation)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Violation(Violation::WebSocket(failure))
     }
 }
 

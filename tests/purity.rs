@@ -55,7 +55,7 @@ const PURE_STD: [&str; 17] = [
 ];
 
 /// The dependencies of `wire`: codecs, which know bytes and nothing else.
-const PURE_CRATES: [&str; 3] = ["httparse", "httpdate", "minicbor"];
+const PURE_CRATES: [&str; 5] = ["base64", "httparse", "httpdate", "minicbor", "sha1"];
 
 /// Macros of the standard library that reach the machine.
 const IMPURE_MACROS: [&str; 6] = ["print", "println", "eprint", "eprintln", "dbg", "thread_local"];

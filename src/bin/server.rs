@@ -11,10 +11,10 @@ use hostdir::logging;
 use hostdir::manual::Manual;
 use hostdir::report;
 use hostdir::server::{
-    self, Confinement, Console, Credentials, Drained, Level, ServiceManager, Source, Stop, WebAccess,
+    self, Confinement, Console, Credentials, Drained, Level, RelayConfig, ServiceManager, Source, Stop, WebAccess,
 };
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
-use hostdir::wire::{ErrorCode, RemoteFolder};
+use hostdir::wire::{ErrorCode, RemoteFolder, RemotePath};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -137,6 +137,14 @@ struct Arguments {
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "HOSTDIR_SERVER_ALLOW_ORIGIN")]
     allow_origin: Vec<String>,
 
+    /// Largest file that comes in or goes out by the two older relays
+    #[arg(long, value_name = "SIZE", default_value = "500MiB", env = "HOSTDIR_SERVER_RELAY_MAX_SIZE")]
+    relay_max_size: ByteSize,
+
+    /// The topic of the relay at /sender and /receiver
+    #[arg(long, value_name = "TOPIC", default_value = "live", value_parser = OsStringValueParser::new().try_map(parse_topic), env = "HOSTDIR_SERVER_RELAY_TOPIC")]
+    relay_topic: RemotePath,
+
     /// A TOML file with further settings; its keys are the long names of these flags. Flags and variables win over it
     #[arg(long, value_name = "FILE", env = "HOSTDIR_SERVER_CONFIG")]
     config: Option<PathBuf>,
@@ -246,6 +254,7 @@ fn serve(
         deadlines: deadlines(arguments),
         drain: DRAIN,
         web: WebAccess { host_names: host_names(arguments), origins: arguments.allow_origin.clone() },
+        relay: RelayConfig { max_size: arguments.relay_max_size.as_u64(), topic: arguments.relay_topic.clone() },
     };
     let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
     log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
@@ -314,6 +323,13 @@ fn split_rule<'a>(text: &'a OsString, wrong: &str) -> Result<(RemoteFolder, &'a 
         }
     };
     Ok((folder, limit))
+}
+
+/// A topic that files can be put into.
+fn parse_topic(text: OsString) -> Result<RemotePath, String> {
+    let topic = RemotePath::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+    topic.check_portable().map_err(|error| error.to_string())?;
+    Ok(topic)
 }
 
 /// A duration as people write it: `30d`, `2w`, `12h 30m`. Not months and years, which are of no fixed length.

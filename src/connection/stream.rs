@@ -242,6 +242,22 @@ impl Stream {
         self.transport.wait_either(other, deadline).map_err(|error| Error::network("wait", error))
     }
 
+    /// Waits until something is there to be read, for `patience` at most; whether it is. No buffer is held meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the kernel cannot wait.
+    pub fn wait_for_input(&mut self, patience: Duration) -> Result<bool> {
+        if self.has_buffered_input() {
+            return Ok(true);
+        }
+        self.input.release();
+        self.output = Vec::new();
+        match self.transport.wait_readable(after(Instant::now(), patience)) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            result => result.map(|()| true).map_err(|error| Error::network("wait", error)),
+        }
+    }
+
     /// What comes next is a stream whose sender does not have its bytes yet, up to the next [`Stream::restart_pace`].
     pub fn expect_a_stream(&mut self) {
         self.receiving = Pace::of_a_stream(&self.deadlines);
@@ -297,6 +313,20 @@ impl Stream {
             }
         }
         Ok(sent)
+    }
+
+    /// Sends zeros in the place of so many bytes that were announced and cannot be had.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Timeout`].
+    pub fn pad(&mut self, mut missing: u32) -> Result<()> {
+        let zeros = vec![0; OUTPUT.min(missing as usize)];
+        while missing > 0 {
+            let piece = zeros.get(..missing as usize).unwrap_or(&zeros);
+            self.send(piece)?;
+            missing = missing.saturating_sub(u32::try_from(piece.len()).unwrap_or(u32::MAX));
+        }
+        Ok(())
     }
 
     /// Sends what was queued.

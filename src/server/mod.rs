@@ -30,7 +30,7 @@ pub use console::Console;
 pub use listen::{addresses, bind};
 pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
-pub use web::WebAccess;
+pub use web::{RelayConfig, WebAccess};
 
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
@@ -74,6 +74,8 @@ pub struct Config {
     pub drain: Duration,
     /// Who may ask by HTTP.
     pub web: WebAccess,
+    /// What the two older relays take and give.
+    pub relay: RelayConfig,
 }
 
 /// What all sessions share.
@@ -88,6 +90,7 @@ pub(super) struct Shared {
     /// When it started, since the epoch.
     started: Duration,
     grouped: put::Grouped,
+    mimes: web::Mimes,
 }
 
 impl Shared {
@@ -113,6 +116,7 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         next_transfer: AtomicU64::new(started.as_secs() << 24),
         started,
         grouped: put::Grouped::new(descriptors),
+        mimes: web::Mimes::default(),
         store,
         config,
     });

@@ -69,6 +69,10 @@ pub(super) enum Via {
     Native,
     /// HTTP.
     Web,
+    /// Relay A, by WebSocket.
+    RelayA,
+    /// Relay B, by WebSocket.
+    RelayB,
 }
 
 impl Via {
@@ -79,6 +83,8 @@ impl Via {
         match self {
             Self::Native => "native",
             Self::Web => "web",
+            Self::RelayA => "relay-a",
+            Self::RelayB => "relay-b",
         }
     }
 }

@@ -32,11 +32,11 @@ pub use expire::Expiry;
 pub use figures::Figures;
 pub use followers::{Follower, Notice};
 pub use journal::{Arrival, Journal, Keep, NewArrival, Opened, Removal, Span};
-pub use list::{OnPage, list, totals};
+pub use list::{OnPage, list, totals, walk};
 pub use live::{End, LiveReader, LiveUpload, Next};
 pub use rules::{Limit, Rule};
 pub use topics::{LiveSource, Told};
-pub use uploads::{Finished, Plan, Upload};
+pub use uploads::{Finished, OnIdentical, Plan, Upload};
 pub use watch::Watch;
 
 use crate::conflict::{Place, find_place};
@@ -188,6 +188,14 @@ impl Store {
         })
     }
 
+    /// Reads a folder and all below it, page by page.
+    ///
+    /// # Errors
+    /// As for [`walk()`].
+    pub fn walk(&self, folder: &RemoteFolder, on_page: &mut OnPage<'_>) -> Result<Listed> {
+        walk(&self.root, folder, on_page)
+    }
+
     /// The modification time of a folder, nanoseconds since the epoch.
     ///
     /// # Errors
@@ -268,6 +276,7 @@ impl Store {
             digest: put.digest,
             limit,
             publisher: None,
+            on_identical: OnIdentical::Recognise,
         })
     }
 

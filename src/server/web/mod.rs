@@ -7,6 +7,7 @@
 mod access;
 mod archive;
 mod body;
+mod events;
 mod exchange;
 mod files;
 mod following;
@@ -16,12 +17,15 @@ mod listing;
 mod metrics;
 mod outlet;
 mod page;
+mod relay;
 mod response;
 mod route;
 mod upgrade;
 mod upload;
 
 pub use access::WebAccess;
+pub(super) use relay::Mimes;
+pub use relay::RelayConfig;
 
 use super::Shared;
 use super::admission::Live;

@@ -1,0 +1,63 @@
+//! The closing handshake, from either side (RFC 6455, section 7).
+
+use super::{Came, Outbound, WebSocket};
+use crate::connection::after;
+use crate::connection::stream::INPUT;
+use crate::error::Result;
+use crate::wire::websocket::{Close, Opcode};
+use std::time::{Duration, Instant};
+
+impl WebSocket {
+    /// What the peer's close frame said, if it has sent one.
+    #[must_use]
+    pub fn closed_by_peer(&self) -> Option<&Close> {
+        self.closed.as_ref()
+    }
+
+    /// Ends the connection, telling the peer why unless it has ended it already. For `patience`, twice at most, what the peer
+    /// still sends is thrown away, so that it can read that.
+    pub fn close(mut self, close: &Close, patience: Duration) {
+        if self.outbound != Outbound::Over && self.send_control(Opcode::Close, &close.encode()).is_ok() {
+            self.outbound = Outbound::Over;
+            // Whatever goes wrong here, the connection ends.
+            let _ = self.await_close(patience);
+        }
+        self.stream.close(patience);
+    }
+
+    /// Answers the close frame whose header was taken.
+    pub(super) fn take_close(&mut self) -> Result<Came> {
+        let payload = self.control_payload()?;
+        // Also where it makes no sense: no other one will come.
+        self.closed = Some(Close::default());
+        let close = Close::decode(&payload)?;
+        // A peer that is gone already needs no answer.
+        let _ = self.send_control(Opcode::Close, &Close { code: close.code, reason: String::new() }.encode());
+        self.outbound = Outbound::Over;
+        self.closed = Some(close);
+        Ok(Came::Closed)
+    }
+
+    /// Waits for the peer's close frame, the end of its stream, or anything that makes no sense.
+    fn await_close(&mut self, patience: Duration) -> Result<()> {
+        let deadline = after(Instant::now(), patience);
+        let mut sink = vec![0; INPUT];
+        while self.closed.is_none() && Instant::now() < deadline {
+            let has_progressed = match self.inbound.left() {
+                0 => self.take_frame()?.is_some(),
+                _ => self.discard_some(&mut sink)?,
+            };
+            if !has_progressed && self.stream.fill(deadline, ("close", patience))? == 0 {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was read of the payload of a frame; whether anything was.
+    fn discard_some(&mut self, sink: &mut [u8]) -> Result<bool> {
+        let count = self.stream.unread().len().min(sink.len());
+        let room = sink.get_mut(..count).unwrap_or_default();
+        if count > 0 { self.read_payload(room).map(|_| true) } else { Ok(false) }
+    }
+}

@@ -1,0 +1,227 @@
+// Uploading: choosing, dropping, refusals, and going on after a break.
+
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { connected, content, drop, eventually, hold, row, scene, SlowLine, uploadIs, uploadRow, write } from "./scene.mjs";
+
+const MIB = 1024 * 1024;
+
+/** What the page sends from now on: each PUT with its headers. */
+function puts(page) {
+    const seen = [];
+    page.on("request", (request) => request.method() === "PUT" && seen.push(request.headers()));
+    return seen;
+}
+
+/** A page that reaches the server through a slow line, so that something can happen in the middle of an upload. */
+async function slowly(t, { bytesPerSecond, files, args }) {
+    const made = await scene(t, { files, args });
+    const line = await new SlowLine(t, made.server, { bytesPerSecond }).open();
+    await made.page.goto(line.url);
+    await connected(made.page);
+    return { ...made, line };
+}
+
+/** Waits until the server has so many bytes of an upload that is on its way. */
+const partial = (server, size) => eventually(`${size} bytes are on the server's disk`, () => {
+    const folder = path.join(server.dir, ".hostdir/partial");
+    return fs.existsSync(folder) && fs.readdirSync(folder).some((name) => {
+        const file = path.join(folder, name);
+        return fs.statSync(file, { throwIfNoEntry: false })?.size >= size;
+    });
+});
+
+test("a chosen file arrives as it is, with its time, and its progress is seen", async (t) => {
+    const { page, server, local } = await slowly(t, { bytesPerSecond: 16 * MIB });
+    const bytes = content(12 * MIB);
+    const file = write(local, "año nuevo.bin", bytes);
+    fs.utimesSync(file, 1_700_000_000, 1_700_000_000);
+    const seen = page.evaluate(() => new Promise((resolve) => {
+        const between = new Set();
+        new MutationObserver(() => {
+            const bar = document.querySelector("#upload-list progress");
+            if (bar && bar.value > 0 && bar.value < 1) between.add(bar.value);
+            if (document.querySelector("#upload-list [data-state=stored]")) resolve(between.size);
+        }).observe(document.body, { subtree: true, childList: true, attributes: true });
+    }));
+    await page.locator("#files-input").setInputFiles(file);
+    await uploadIs(page, "año nuevo.bin", "stored");
+    assert.ok(await seen > 2, "the bar moved");
+    assert.ok(server.hosted("año nuevo.bin").equals(bytes));
+    assert.equal(fs.statSync(path.join(server.dir, "año nuevo.bin")).mtimeMs, 1_700_000_000_000);
+    await row(page, "año nuevo.bin").waitFor();
+});
+
+test("files go into the folder that is shown, and a chosen folder comes whole", async (t) => {
+    const { page, server, local } = await scene(t, { files: { "in/here.txt": "x" }, at: "#/in" });
+    write(local, "raw/1.jpg", "one");
+    write(local, "raw/deep/2.jpg", "two");
+    await page.locator("#folder-input").setInputFiles(path.join(local, "raw"));
+    await uploadIs(page, "in/raw/deep/2.jpg", "stored");
+    await uploadIs(page, "in/raw/1.jpg", "stored");
+    assert.equal(String(server.hosted("in/raw/deep/2.jpg")), "two");
+    await row(page, "raw").waitFor();
+});
+
+test("files and folders that are dropped are uploaded, and empty folders are told of", async (t) => {
+    const { page, server, local } = await scene(t);
+    const bytes = content(300_000);
+    const paths = [write(local, "dropped.bin", bytes), path.join(local, "tree")];
+    for (let number = 0; number < 150; number += 1) write(local, `tree/sub/${number}.txt`, String(number));
+    fs.mkdirSync(path.join(local, "tree/nothing"));
+    await drop(page, page.locator("#files"), paths);
+    await page.getByText("151 files stored").waitFor();
+    await page.getByText("1 empty folder was left out").waitFor();
+    assert.ok(server.hosted("dropped.bin").equals(bytes));
+    assert.equal(fs.readdirSync(path.join(server.dir, "tree/sub")).length, 150);
+    assert.equal(await page.locator("#drop").isVisible(), false);
+});
+
+test("no more than three files are on their way at a time", async (t) => {
+    const { page, local } = await scene(t);
+    const paths = Array.from({ length: 9 }, (_, number) => write(local, `${number}.txt`, "x"));
+    const { held, release } = await hold(page, "**/files/*");
+    await page.locator("#files-input").setInputFiles(paths);
+    await eventually("three are sent", () => held.length === 3);
+    assert.equal(await page.locator("#upload-list [data-state=queued]").count(), 5);
+    await page.getByText("1 more is waiting.").waitFor();
+    await release();
+    await page.getByText("9 files stored").waitFor();
+});
+
+test("a taken name becomes another one, and what is there already is not stored again", async (t) => {
+    const { page, server, local } = await scene(t, { files: { "a.txt": "theirs", "same.txt": "same" } });
+    await page.locator("#files-input").setInputFiles([write(local, "a.txt", "mine"), write(local, "same.txt", "same")]);
+    await page.getByText("The name was taken: stored as a (1).txt").waitFor();
+    await uploadRow(page, "same.txt").getByText("It was there already").waitFor();
+    assert.deepEqual(["a.txt", "a (1).txt", "same (1).txt"].map((name) => server.hosted(name)?.toString()), ["theirs", "mine", undefined]);
+});
+
+test("an empty file is a file", async (t) => {
+    const { page, server, local } = await scene(t);
+    await page.locator("#files-input").setInputFiles(write(local, "empty.txt", ""));
+    await uploadIs(page, "empty.txt", "stored");
+    assert.equal(server.hosted("empty.txt").length, 0);
+});
+
+test("a refusal says why, and can be tried again when its cause is gone", async (t) => {
+    const { page, server, local } = await scene(t, { args: ["--max-file-size", "1KiB"] });
+    await page.locator("#files-input").setInputFiles([write(local, "large.bin", content(5000)), write(local, "a:b.txt", "x")]);
+    await uploadIs(page, "large.bin", "failed");
+    await uploadRow(page, "large.bin").getByText("It is larger than the server allows").waitFor();
+    await uploadRow(page, "a:b.txt").getByText("Other systems cannot hold this name").waitFor();
+    server.args = [];
+    await server.restart();
+    await page.getByRole("button", { name: "Try large.bin again" }).click();
+    await uploadIs(page, "large.bin", "stored");
+});
+
+test("a server that takes no uploads is not offered any", async (t) => {
+    const { page } = await scene(t, { files: { "a.txt": "x" }, args: ["--read-only"] });
+    await page.getByText("This server takes no uploads.").waitFor();
+    assert.equal(await page.getByRole("button", { name: "Upload files" }).count(), 0);
+});
+
+test("an upload goes on where it was when the server was killed, and only the rest is sent", async (t) => {
+    const { page, server, local } = await slowly(t, { bytesPerSecond: 12 * MIB });
+    const sent = puts(page);
+    const bytes = content(24 * MIB);
+    await page.locator("#files-input").setInputFiles(write(local, "big.bin", bytes));
+    await partial(server, 8 * MIB);
+    await server.kill();
+    await uploadIs(page, "big.bin", "waiting");
+    await page.locator("#link[data-state=lost]").waitFor();
+    await server.start();
+    await uploadIs(page, "big.bin", "stored");
+    await uploadRow(page, "big.bin").getByText(/went on from \d+%/).waitFor();
+    assert.ok(server.hosted("big.bin").equals(bytes));
+    const [, from] = /^bytes (\d+)-25165823\/25165824$/.exec(sent.at(-1)["content-range"]);
+    assert.ok(Number(from) >= 4 * MIB, `from ${from}`);
+    assert.equal(sent.at(-1)["hostdir-upload"], sent[0]["hostdir-upload"]);
+    assert.match(sent.at(-1)["hostdir-prefix"], /^blake3=[0-9a-f]{64}$/);
+});
+
+test("what a server holds that is not the beginning of the file is sent anew", async (t) => {
+    const { page, server, local } = await slowly(t, { bytesPerSecond: 12 * MIB });
+    const sent = puts(page);
+    const bytes = content(16 * MIB);
+    await page.locator("#files-input").setInputFiles(write(local, "big.bin", bytes));
+    await partial(server, 4 * MIB);
+    await server.kill();
+    const folder = path.join(server.dir, ".hostdir/partial");
+    const [held] = fs.readdirSync(folder);
+    const file = fs.openSync(path.join(folder, held), "r+");
+    fs.writeSync(file, "other", 1000);
+    fs.closeSync(file);
+    await server.start();
+    await uploadIs(page, "big.bin", "stored");
+    assert.ok(server.hosted("big.bin").equals(bytes));
+    assert.equal(sent.at(-1)["content-range"], undefined);
+});
+
+test("a line that breaks again and again delays an upload and nothing else", async (t) => {
+    const { page, server, local, line } = await slowly(t, { bytesPerSecond: 16 * MIB });
+    const bytes = content(24 * MIB);
+    await page.locator("#files-input").setInputFiles(write(local, "big.bin", bytes));
+    for (const reached of [4, 10, 16]) {
+        await partial(server, reached * MIB);
+        line.cut();
+    }
+    await uploadIs(page, "big.bin", "stored");
+    assert.ok(server.hosted("big.bin").equals(bytes));
+});
+
+test("a file that is chosen again after the page was closed goes on", async (t) => {
+    const { page, context, server, local, line } = await slowly(t, { bytesPerSecond: 12 * MIB });
+    const bytes = content(16 * MIB);
+    const file = write(local, "big.bin", bytes);
+    await page.locator("#files-input").setInputFiles(file);
+    await partial(server, 6 * MIB);
+    await page.close();
+    const again = await context.newPage();
+    const sent = puts(again);
+    await again.goto(line.url);
+    await connected(again);
+    await again.locator("#files-input").setInputFiles(file);
+    await uploadIs(again, "big.bin", "stored");
+    assert.ok(server.hosted("big.bin").equals(bytes));
+    assert.match(sent.at(-1)["content-range"], /^bytes [1-9]/);
+});
+
+test("a cancelled upload leaves nothing behind, and can be taken up again", async (t) => {
+    const { page, server, local } = await slowly(t, { bytesPerSecond: 8 * MIB });
+    const bytes = content(12 * MIB);
+    await page.locator("#files-input").setInputFiles(write(local, "big.bin", bytes));
+    await partial(server, 3 * MIB);
+    await page.getByRole("button", { name: "Cancel big.bin" }).click();
+    await uploadIs(page, "big.bin", "cancelled");
+    assert.equal(server.hosted("big.bin"), null);
+    await page.getByRole("button", { name: "Try big.bin again" }).click();
+    await uploadIs(page, "big.bin", "stored");
+    assert.ok(server.hosted("big.bin").equals(bytes));
+});
+
+test("a file that is changed while it is sent is not stored, and the page says what to do", async (t) => {
+    const { page, server, local } = await slowly(t, { bytesPerSecond: 8 * MIB });
+    const file = write(local, "big.bin", content(12 * MIB));
+    await page.locator("#files-input").setInputFiles(file);
+    await partial(server, 3 * MIB);
+    fs.writeFileSync(file, "something else");
+    await server.kill();
+    await server.start();
+    await uploadRow(page, "big.bin").getByText(/The file was changed or can no longer be read/).waitFor();
+    assert.equal(server.hosted("big.bin"), null);
+});
+
+test("a thousand files arrive, and the list stays short", async (t) => {
+    const { page, server, local } = await scene(t);
+    for (let number = 0; number < 1000; number += 1) write(local, `thousand/${number}.txt`, String(number));
+    await page.locator("#folder-input").setInputFiles(path.join(local, "thousand"));
+    await page.getByText("1,000 files stored").waitFor();
+    assert.equal(fs.readdirSync(path.join(server.dir, "thousand")).length, 1000);
+    assert.ok(await page.locator("#upload-list .upload").count() <= 20);
+    await page.getByRole("button", { name: "Clear finished" }).click();
+    assert.equal(await page.locator("#uploads").isVisible(), false);
+});
