@@ -5,6 +5,8 @@ use super::{has, out, read};
 use rustix::process::Signal;
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
@@ -98,7 +100,10 @@ fn allowed() -> HashSet<String> {
         let names =
             |line: &str| -> Vec<String> { line.split_whitespace().flat_map(|name| expand(&groups, name)).collect() };
         match line.strip_prefix('~') {
-            Some(line) => names(line).iter().for_each(|name| drop(allowed.remove(name))),
+            Some(line) => {
+                let taken = names(line);
+                allowed.retain(|name| !taken.contains(name));
+            }
             None => allowed.extend(names(&line)),
         }
     }
@@ -129,7 +134,7 @@ fn call(line: &str) -> Option<&str> {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_').then_some(name)
 }
 
-/// Has a server do what servers do: uploads, downloads, a follower, an expired file, reopened logs, an orderly end.
+/// Has a server do what servers do: uploads, downloads, a follower, an expired file, a browser, reopened logs, an orderly end.
 fn work_traced(folder: &TempDir, trace: &str) {
     let hosted = folder.path().join("hosted");
     let sent = folder.path().join("sent");
@@ -152,6 +157,11 @@ fn work_traced(folder: &TempDir, trace: &str) {
     run(&["subscribe", "/", "--from", "start", "--count", "2"]);
     run(&["put", "sent/folder", "--to", "folder"]);
     server.logged(Log::Events, &["event=expired"]);
+    let mut browser = TcpStream::connect(server.address()).unwrap();
+    write!(browser, "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address()).unwrap();
+    let mut answer = Vec::new();
+    browser.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 "), "{}", String::from_utf8_lossy(&answer));
     // `server` is the tracer; what it traces gets the signals.
     let traced = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid())).unwrap();
     let traced: i32 = traced.trim().parse().unwrap();
