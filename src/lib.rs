@@ -9,7 +9,7 @@
 //! | [`home`] | where a user's own data is kept |
 //! | [`wire`] | the protocol, purely: frames, messages, remote paths |
 //! | [`error`] | the error type, and the one table from error to wire code |
-//! | [`connection`] | a framed stream over a socket: buffering and deadlines |
+//! | [`connection`] | a framed stream over a socket, plain or within TLS: buffering and deadlines |
 //! | [`root`] | a directory that nothing escapes from |
 //! | [`staged`] | a partial file that becomes visible in one step |
 //! | [`conflict`] | a name that is taken |

@@ -214,7 +214,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "N", default_value_t = 1)]
         count: u32,
     },
-    /// Forget the key of the server, which has a new one: the next connection with --tls asks again
+    /// Forget the key of the server: the next --tls asks again
     Forget,
     /// Print the completions of a shell, to be stored where it looks for them
     Completions {

@@ -2,11 +2,16 @@
 
 use crate::common::{Log, eventually};
 use crate::scene::run;
-use crate::secured::{PATIENCE, Secured, recorder};
+use crate::secured::{PATIENCE, Secured, Seen, recorder};
 use hostdir::connection::{Deadlines, NotSecured, Stream};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, WantsServerCert};
+use rustls::sign::CertifiedKey;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -146,20 +151,61 @@ fn altered_bytes_are_noticed() {
     assert!(refused > 20 && ignored < 4, "{refused} were refused, {ignored} were not");
 }
 
+/// Shows a certificate, and signs with another key.
+#[derive(Debug)]
+struct Borrowed(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Borrowed {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+#[test]
+fn a_certificate_without_its_key_is_worth_nothing() {
+    const SECRET: &str = "very-secret-name";
+    let tls = Secured::with(&[], |host| fs::write(host.join(SECRET), b"content").unwrap());
+    // What everybody can have: the server shows its certificate to whoever asks.
+    let own = fs::read(tls.keys.path().join("server/identity.pem")).unwrap();
+    let certificate = CertificateDer::from_pem_slice(&own).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(crate::secured::pem().1.as_bytes()).unwrap();
+    let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
+    let config = server_config(&rustls::version::TLS13)
+        .with_cert_resolver(Arc::new(Borrowed(Arc::new(CertifiedKey::new(vec![certificate], key)))));
+    let config = Arc::new(config);
+    let heard: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let noted = Arc::clone(&heard);
+    let target = crate::secured::listen(move |mut socket| {
+        let mut server = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        while server.complete_io(&mut socket).is_ok_and(|(read, _)| read > 0) {
+            let _ = server.reader().read_to_end(&mut noted.lock().unwrap());
+        }
+    });
+    let (address, seen) = recorder(target);
+    let seen = Seen { plaintext: heard, ..seen };
+    run(tls.told(address).args(["--retries", "0", "get", SECRET]))
+        .refused(7, &["handshake is not right", "Nothing was sent"]);
+    run(tls.untold(address).args(["--tls", "--accept-new", "get", SECRET])).refused(7, &["handshake is not right"]);
+    seen.knows_nothing_of(&[SECRET]);
+    assert!(!tls.known().exists());
+}
+
+fn server_config(
+    version: &'static rustls::SupportedProtocolVersion,
+) -> rustls::ConfigBuilder<rustls::ServerConfig, WantsServerCert> {
+    rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_no_client_auth()
+}
+
 #[test]
 fn a_server_without_tls_1_3_is_refused_by_the_client() {
-    let identity = {
-        let (certificate, key) = crate::secured::pem();
-        let chain = rustls::pki_types::CertificateDer::from(pem_body(&certificate));
-        let key = rustls::pki_types::PrivateKeyDer::try_from(pem_body(&key)).unwrap();
-        rustls::ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-            .with_protocol_versions(&[&rustls::version::TLS12])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![chain], key)
-            .unwrap()
-    };
-    let config = std::sync::Arc::new(identity);
+    let (certificate, key) = crate::secured::pem();
+    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let config = server_config(&rustls::version::TLS12).with_single_cert(vec![certificate], key).unwrap();
+    let config = Arc::new(config);
     let address = crate::secured::listen(move |mut socket| {
         let mut server = rustls::ServerConnection::new(config.clone()).unwrap();
         let _ = server.complete_io(&mut socket);
@@ -167,9 +213,4 @@ fn a_server_without_tls_1_3_is_refused_by_the_client() {
     let mut stream = Stream::new(TcpStream::connect(address).unwrap(), Deadlines::client(PATIENCE)).unwrap();
     let refused = stream.connect_tls("localhost", Ipv4Addr::LOCALHOST.into(), None).unwrap_err();
     assert!(matches!(&refused, NotSecured::NoTls(why) if why.contains("TLS 1.3")), "{refused:?}");
-}
-
-fn pem_body(pem: &str) -> Vec<u8> {
-    use rustls::pki_types::pem::{PemObject, SectionKind};
-    <(SectionKind, Vec<u8>)>::from_pem_slice(pem.as_bytes()).unwrap().1
 }
