@@ -23,6 +23,11 @@ pub enum Error {
         /// A safe sentence, already harmless for terminals and logs.
         message: String,
     },
+    /// The other side could not show that it is who it should be; nothing was told to it.
+    Untrusted {
+        /// What is wrong, and what to do about it; harmless text.
+        message: String,
+    },
     /// The connection failed or ended where it should not.
     Network {
         /// What was being done.
@@ -79,6 +84,7 @@ impl Error {
         match self {
             Self::Violation(_) => ErrorCode::Protocol,
             Self::Refused { code, .. } => *code,
+            Self::Untrusted { .. } => ErrorCode::Forbidden,
             Self::Timeout { .. } => ErrorCode::Timeout,
             Self::Network { .. } => ErrorCode::Unavailable,
             Self::Local { source, .. } => local_code(source),
@@ -94,6 +100,7 @@ impl Error {
             Self::Violation(violation) => violation.to_string(),
             Self::Timeout { operation, limit } => format!("{operation}: not in {} s", limit.as_secs()),
             Self::Network { .. } => "the connection failed".into(),
+            Self::Untrusted { .. } => "the other side is not trusted".into(),
             Self::Local { operation, .. } => format!("{operation}: {}", local_sentence(code)),
         };
         Fault { code, message: Some(truncate(message, MAX_MESSAGE)) }
@@ -107,7 +114,7 @@ impl Error {
             Self::Refused { code, .. } => {
                 matches!(code, ErrorCode::Busy | ErrorCode::Timeout | ErrorCode::ShuttingDown)
             }
-            Self::Violation(_) | Self::Local { .. } => false,
+            Self::Violation(_) | Self::Untrusted { .. } | Self::Local { .. } => false,
         }
     }
 }
@@ -152,7 +159,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Violation(violation) => write!(f, "the other side broke the protocol: {violation}"),
-            Self::Refused { message, .. } => f.write_str(message),
+            Self::Refused { message, .. } | Self::Untrusted { message } => f.write_str(message),
             Self::Network { operation, source } => write!(f, "{operation}: {}", plain(source)),
             Self::Timeout { operation, limit } => write!(f, "{operation}: nothing in {} s", limit.as_secs()),
             Self::Local { operation, path, source } => write!(f, "{operation} {path}: {}", plain(source)),
@@ -165,7 +172,7 @@ impl std::error::Error for Error {
         match self {
             Self::Violation(violation) => Some(violation),
             Self::Network { source, .. } | Self::Local { source, .. } => Some(source),
-            Self::Refused { .. } | Self::Timeout { .. } => None,
+            Self::Refused { .. } | Self::Untrusted { .. } | Self::Timeout { .. } => None,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | Module | Owns |
 //! |---|---|
 //! | [`escape`] | names from the other side, made harmless |
+//! | [`home`] | where a user's own data is kept |
 //! | [`wire`] | the protocol, purely: frames, messages, remote paths |
 //! | [`error`] | the error type, and the one table from error to wire code |
 //! | [`connection`] | a framed stream over a socket: buffering and deadlines |
@@ -15,6 +16,10 @@
 //! | [`transfer`] | bytes between a file and a connection |
 //! | [`store`] | the host directory |
 //! | [`logging`] | the two logs |
+//! | [`display`] | what a terminal can show, and text fitted to it |
+//! | [`report`] | what the logs say, for people and programs |
+//! | [`manual`] | manual page and completions, made from the arguments |
+//! | [`configuration`] | where settings come from: flag, environment, file |
 //! | [`server`] | sessions and commands |
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
 //!
@@ -22,11 +27,16 @@
 #![deny(clippy::all, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod client;
+pub mod configuration;
 pub mod conflict;
 pub mod connection;
+pub mod display;
 pub mod error;
 pub mod escape;
+pub mod home;
 pub mod logging;
+pub mod manual;
+pub mod report;
 pub mod root;
 pub mod server;
 pub mod staged;

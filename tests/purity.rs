@@ -23,7 +23,15 @@ fn house() -> Vec<&'static str> {
 const STRANGERS: [(&str, &str); 1] = [("client", "server")];
 
 /// Those that may name less than what stands before them.
-const NARROWER: [(&str, &[&str]); 3] = [("escape", &[]), ("wire", &["escape"]), ("logging", &["escape", "error"])];
+const NARROWER: [(&str, &[&str]); 7] = [
+    ("escape", &[]),
+    ("wire", &["escape"]),
+    ("logging", &["escape", "error"]),
+    ("display", &["escape"]),
+    ("report", &["escape", "wire", "error", "logging", "display"]),
+    ("manual", &[]),
+    ("configuration", &["escape"]),
+];
 
 /// What `wire` may use of the standard library: values, and nothing that reaches the machine.
 const PURE_STD: [&str; 17] = [

@@ -1,7 +1,9 @@
 //! The command line: flags, commands, and where each setting came from.
 
+use super::dial::Target;
 use super::options::{Segmenting, Strategy};
 use super::terminal::ColorChoice;
+use crate::connection::Fingerprint;
 use crate::wire::OnConflict;
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
@@ -39,6 +41,22 @@ pub(super) struct Settings {
     /// The server's port
     #[arg(short, long, default_value_t = 9000, env = "HOSTDIR_PORT", global = true)]
     pub(super) port: u16,
+
+    /// Encrypt, and know the server by its key; done by itself for a server that is known so
+    #[arg(long, env = "HOSTDIR_TLS", value_parser = BoolishValueParser::new(), global = true)]
+    pub(super) tls: bool,
+
+    /// Encrypt, and speak to no server with another key than this, as the server shows it when it starts
+    #[arg(long, value_name = "KEY", env = "HOSTDIR_FINGERPRINT", global = true)]
+    pub(super) fingerprint: Option<Fingerprint>,
+
+    /// Trust the key of a server that is not known yet without asking
+    #[arg(long, env = "HOSTDIR_ACCEPT_NEW", value_parser = BoolishValueParser::new(), global = true)]
+    pub(super) accept_new: bool,
+
+    /// Where the keys of known servers are kept [default: ~/.local/share/hostdir/known-servers]
+    #[arg(long, value_name = "FILE", env = "HOSTDIR_CLIENT_KNOWN_SERVERS", global = true)]
+    pub(super) known_servers: Option<PathBuf>,
 
     /// Where downloads go; made if it is missing
     #[arg(short, long, value_name = "DIR", default_value = "./downloads", env = "HOSTDIR_DIR", global = true)]
@@ -178,7 +196,7 @@ pub(super) enum Command {
         /// End after so many files
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         count: Option<u64>,
-        /// A program to run for each file that is in place, one at a time, never through a shell; HOSTDIR_PATH,
+        /// A program to run for each file that is in place, one at a time, never twice, never through a shell; HOSTDIR_PATH,
         /// HOSTDIR_REMOTE_PATH, HOSTDIR_DIGEST, HOSTDIR_SIZE and HOSTDIR_NUMBER tell it which
         #[arg(long, value_name = "CMD")]
         exec: Option<PathBuf>,
@@ -192,6 +210,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "N", default_value_t = 1)]
         count: u32,
     },
+    /// Forget the key of the server, which has a new one: the next connection with --tls asks again
+    Forget,
     /// Print the completions of a shell, to be stored where it looks for them
     Completions {
         /// The shell
@@ -310,6 +330,10 @@ impl Settings {
         decide((serial, "serial"), (parallel, "parallel"))
             .map_err(|()| "--serial and --parallel exclude each other")?;
         decide((quiet, "quiet"), (verbose, "verbose")).map_err(|()| "--quiet and --verbose exclude each other")
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target { host: self.ip.clone(), port: self.port }
     }
 
     pub(super) fn strategy(&self) -> Strategy {

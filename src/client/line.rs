@@ -85,10 +85,7 @@ impl<'a, J> Line<'a, J> {
     pub(super) fn session(&mut self) -> Result<&mut Session> {
         let session = match self.session.take() {
             Some(session) => session,
-            None => {
-                let link = &self.options.link;
-                Session::open(&link.target, link.silence, &link.cancel)?
-            }
+            None => self.options.link.open()?,
         };
         Ok(self.session.insert(session))
     }

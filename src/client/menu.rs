@@ -97,7 +97,11 @@ impl Menu {
                 Err(_) if self.context.cancel.is_cancelled() => return Ok(Next::Leave(INTERRUPTED)),
                 Err(error) => self.complain(&error),
             }
-            let items = [Item::new("try again", 't'), Item::new("another address", 'a'), Item::new("quit", 'q')];
+            let mut items =
+                vec![Item::new("try again", 't'), Item::new("another address", 'a'), Item::new("quit", 'q')];
+            if !self.context.settings.tls {
+                items.push(Item::new("with TLS", 'w'));
+            }
             match asked(ask(&self.context.terminal, "No connection", &items, Some(0)))? {
                 Answer::Given(0) => {}
                 Answer::Given(1) => {
@@ -105,6 +109,7 @@ impl Menu {
                         return Ok(Next::Leave(code));
                     }
                 }
+                Answer::Given(3) => _ = self.set_tls(true),
                 Answer::Given(_) | Answer::Back => return Ok(Next::Leave(exit::OK)),
                 Answer::Quit => return Ok(Next::Leave(INTERRUPTED)),
             }
@@ -115,14 +120,19 @@ impl Menu {
     fn overview(&self) -> Result<String> {
         let (session, selection) = self.list_all()?;
         let (name, is_read_only) = (session.name(), session.welcome().read_only);
+        let is_encrypted = session.is_encrypted();
         session.close();
         let bytes = selection.files().fold(0, |sum: u64, (_, entry)| sum.saturating_add(entry.size));
         let files = counted(selection.files().count() as u64, "file");
         let dot = self.context.terminal.charset().separator();
         let read_only = if is_read_only { format!("{dot}read-only") } else { String::new() };
+        let encrypted = if is_encrypted { format!("{dot}encrypted") } else { String::new() };
         let place = self.context.settings.dir.display();
         let free = self.free_space().map(|free| format!(" ({} free)", size(free))).unwrap_or_default();
-        Ok(format!("Connected to {name}{dot}{files}, {}{read_only}{dot}saving to {place}{free}", size(bytes)))
+        Ok(format!(
+            "Connected to {name}{dot}{files}, {}{read_only}{encrypted}{dot}saving to {place}{free}",
+            size(bytes)
+        ))
     }
 
     fn list_all(&self) -> Result<(Session, Selection)> {
@@ -233,6 +243,7 @@ impl Menu {
                     },
                 )?,
                 3 => self.next_policy(),
+                4 => self.set_tls(!self.context.settings.tls),
                 _ => return Ok(Next::Menu),
             };
             if next != Next::Menu {
@@ -308,6 +319,12 @@ impl Menu {
         Next::Menu
     }
 
+    fn set_tls(&mut self, tls: bool) -> Next {
+        self.context.settings.tls = tls;
+        self.context.settings.sources.changed("tls");
+        Next::Menu
+    }
+
     fn complain(&self, error: &Error) {
         if !self.context.cancel.is_cancelled() {
             say(&format!("{} {error}", self.context.terminal.charset().cross()));
@@ -378,12 +395,14 @@ fn setting_lines(settings: &Settings) -> Vec<Item> {
         source("ip"),
         source("port")
     );
+    let tls = if settings.tls { "always" } else { "where it is known" };
     let place = harmless(settings.dir.as_os_str().as_bytes());
     vec![
         Item::new(server, 'a'),
         Item::new(format!("Save to       {place}  ({})", source("dir")), 'd'),
         Item::new(format!("Connections   {}  ({})", settings.jobs, source("jobs")), 'j'),
         Item::new(format!("Name taken    {conflict}  ({})", source("on_conflict")), 'n'),
+        Item::new(format!("TLS           {tls}  ({})", source("tls")), 't'),
         Item::new("Back", 'b'),
     ]
 }

@@ -5,8 +5,10 @@
 //!
 //! | Module | Owns |
 //! |---|---|
-//! | `session` | one connection: dialling, greeting, requests and their answers |
 //! | `cancel` | Ctrl-C |
+//! | `known_servers`, `trust` | the keys of servers that are spoken to with TLS, and who decides on them |
+//! | `dial` | from a name to a connection that may be spoken on |
+//! | `session` | one connection: greeting, requests and their answers |
 //! | `folder`, `open_folders` | the download folder: what is there, partial files, places |
 //! | `select` | from words on the command line to files on the server |
 //! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
@@ -24,11 +26,13 @@
 pub mod arguments;
 pub mod cancel;
 mod commands;
+mod dial;
 mod download;
 mod exchange;
 mod exit;
 pub mod folder;
 mod job;
+pub mod known_servers;
 mod line;
 mod menu;
 mod open_folders;
@@ -43,6 +47,7 @@ mod stream;
 mod subscribe;
 pub mod terminal;
 mod topics;
+mod trust;
 mod upload;
 
 pub use commands::run;

@@ -7,13 +7,16 @@
 
 mod input;
 mod pace;
+mod socket;
 mod stream;
+mod tls;
 mod transport;
 mod websocket;
 
 pub use pace::{Deadlines, WaitFrame};
+pub use socket::Interrupt;
 pub use stream::{Awaited, More, Ready, Stream};
-pub use transport::Interrupt;
+pub use tls::{Fingerprint, Identity, NoFingerprint, NotSecured, REFUSES_TLS, TAKES_NONE_NOW};
 pub use websocket::{Event, Heartbeat, PART, WebSocket};
 
 use crate::error::{Error, Result};
@@ -98,6 +101,12 @@ impl Connection {
     #[must_use]
     pub fn interrupt(&self) -> Interrupt {
         self.stream.interrupt()
+    }
+
+    /// Whether what passes is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.stream.is_encrypted()
     }
 
     /// WELCOME was sent or received: larger frames are allowed from here on.
@@ -189,7 +198,7 @@ impl Connection {
 
     /// Whether something is there to be read without waiting.
     #[must_use]
-    pub fn has_input(&self) -> bool {
+    pub fn has_input(&mut self) -> bool {
         self.stream.has_input()
     }
 

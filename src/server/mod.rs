@@ -5,12 +5,15 @@
 //! still coming), `put`, `receipt`, `subscribe`, `receivers`.
 
 mod admission;
+mod certificate;
 mod confinement;
 mod console;
 mod get;
 mod list;
 mod listen;
 mod live;
+mod manager;
+mod negotiate;
 mod put;
 mod receipt;
 mod receivers;
@@ -21,9 +24,11 @@ mod shutdown;
 mod subscribe;
 mod web;
 
+pub use certificate::{Credentials, Source};
 pub use confinement::{Confinement, Level};
 pub use console::Console;
 pub use listen::{addresses, bind};
+pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
 pub use web::{RelayConfig, WebAccess};
 
@@ -61,6 +66,8 @@ pub struct Config {
     pub name: String,
     /// Connections at once.
     pub max_connections: usize,
+    /// What the server proves itself with; it then speaks TLS only.
+    pub tls: Option<Credentials>,
     /// Time that peers may take.
     pub deadlines: Deadlines,
     /// How long running transfers are waited for when the server stops.

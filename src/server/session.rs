@@ -5,11 +5,12 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::admission::{Admitted, Direction, Live};
+use super::negotiate::negotiate;
 use super::put::Group;
 use super::receipt::Unconfirmed;
 use super::record::{Record, Status, Via};
 use super::{Shared, get, list, put, receipt, receivers, subscribe, web};
-use crate::connection::{Await, Connection, Incoming, Stream, guess};
+use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::store::{Follower, Upload};
@@ -47,13 +48,12 @@ enum Next {
 pub(super) fn run(socket: TcpStream, admitted: Admitted, shared: &Shared) {
     let live = Arc::clone(admitted.live());
     let peer = live.peer;
-    let stream = Stream::new(socket, shared.config.deadlines).and_then(|mut stream| {
-        live.set_interrupt(stream.interrupt());
-        guess(&mut stream).map(|guess| (stream, guess))
-    });
-    match stream {
+    match negotiate(socket, &live, shared) {
         Ok((stream, Guess::Http)) => web::run(stream, live, shared),
         Ok((stream, _)) => Session::new(Connection::over(stream), live, shared).run(),
+        Err(error @ Error::Refused { .. }) => {
+            log::warn!(event = error.code().name(), client:% = peer, cause:% = error; "")
+        }
         Err(error) => log::warn!(event = "disconnect", client:% = peer, ms = live.age_ms(), cause:% = error; ""),
     }
     drop(admitted);

@@ -32,7 +32,7 @@ pub use expire::Expiry;
 pub use figures::Figures;
 pub use followers::{Follower, Notice};
 pub use journal::{Arrival, Journal, Keep, NewArrival, Opened, Removal, Span};
-pub use list::{OnPage, list, totals};
+pub use list::{OnPage, list, totals, walk};
 pub use live::{End, LiveReader, LiveUpload, Next};
 pub use rules::{Limit, Rule};
 pub use topics::{LiveSource, Told};
@@ -186,6 +186,14 @@ impl Store {
             Ok(path) => self.explain(&path, error),
             Err(_) => error,
         })
+    }
+
+    /// Reads a folder and all below it, page by page.
+    ///
+    /// # Errors
+    /// As for [`walk()`].
+    pub fn walk(&self, folder: &RemoteFolder, on_page: &mut OnPage<'_>) -> Result<Listed> {
+        walk(&self.root, folder, on_page)
     }
 
     /// The modification time of a folder, nanoseconds since the epoch.

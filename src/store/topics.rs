@@ -114,12 +114,11 @@ impl Store {
         Ok(LiveSource::Arrived(Box::new(arrival), open))
     }
 
-    /// The word of a receiver of an arrival.
-    pub fn note_received(&self, number: u64, subscriber: SubscriberId, name: &str, outcome: ReceiptOutcome) {
+    /// The word of a receiver of an arrival. Whether it is news: it was one of its receivers, and had not said this yet.
+    pub fn note_received(&self, number: u64, subscriber: SubscriberId, name: &str, outcome: ReceiptOutcome) -> bool {
         let is_arrival = self.journal().is_some_and(|journal| (1..=journal.last()).contains(&number));
-        if is_arrival && (self.followers.is_present(subscriber) || self.receivers.is_expected(number, subscriber)) {
-            self.receivers.note(number, subscriber, name, outcome);
-        }
+        let is_receiver = self.followers.is_present(subscriber) || self.receivers.is_expected(number, subscriber);
+        is_arrival && is_receiver && self.receivers.note(number, subscriber, name, outcome)
     }
 
     /// Who received an arrival, and where each of them stands; `None` if that is not known (any more).

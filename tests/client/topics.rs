@@ -35,6 +35,8 @@ struct Journal {
     failing: Option<&'static str>,
     /// Whether connections that follow are cut.
     is_away: bool,
+    /// How many were.
+    cut: usize,
     subscribed: Vec<Subscribe>,
     receipts: Vec<Receipt>,
     gets: Vec<Get>,
@@ -103,6 +105,7 @@ fn follow(peer: &mut Peer, journal: &Mutex<Journal>, subscribe: Subscribe) {
     let mut told = {
         let mut journal = journal.lock().unwrap();
         if journal.is_away {
+            journal.cut += 1;
             return peer.hang_up();
         }
         let known = journal.arrivals.len() as u64;
@@ -124,8 +127,9 @@ fn follow(peer: &mut Peer, journal: &Mutex<Journal>, subscribe: Subscribe) {
     let mut announced = None;
     loop {
         {
-            let journal = journal.lock().unwrap();
+            let mut journal = journal.lock().unwrap();
             if journal.is_away {
+                journal.cut += 1;
                 return peer.hang_up();
             }
             if let Some(name) = journal.arriving
@@ -307,6 +311,35 @@ fn a_file_that_waits_for_its_program_is_no_news_when_it_is_told() {
     running.wait().ends(130);
 }
 
+/// Defect: a file of a journal that was replaced while it waited for its program was then finished by its old number, so that
+/// another file, which has that number in the new journal, counted as finished as well.
+#[test]
+fn what_waits_for_its_program_has_no_number_in_a_new_journal() {
+    let server = Server::start(&[("chat/a", b"a"), ("chat/b", b"b")]);
+    let downloads = server.fake.downloads();
+    fs::create_dir(&downloads).unwrap();
+    let program = script(
+        &server,
+        "cd ${0%/*}; echo $HOSTDIR_REMOTE_PATH >> ran; until [ -e go.$(wc -l < ran) ]; do sleep 0.01; done",
+    );
+    let ran = || fs::read_to_string(downloads.join("ran")).unwrap_or_default();
+    let exec = ["--exec", program.to_str().unwrap()];
+    let running = server.subscribe(&[&["chat", "--from", "start", "--serial"][..], &exec].concat());
+    eventually("both are in place", || server.received(2) == [1, 2] && ran() == "chat/a\n");
+    server.journal().is_away = true;
+    eventually("it is cut off", || server.journal().cut > 0);
+    server.journal().id = 2;
+    server.journal().arrivals = vec![("chat/c".into(), b"c".to_vec(), None), ("chat/d".into(), b"d".to_vec(), None)];
+    server.journal().is_away = false;
+    eventually("both of the new journal are in place", || server.journal().receipts.len() == 4);
+    fs::write(downloads.join("go.1"), "").unwrap();
+    eventually("the program runs for the second file", || ran() == "chat/a\nchat/b\n");
+    running.kill();
+    (2..=4).for_each(|run| fs::write(downloads.join(format!("go.{run}")), "").unwrap());
+    server.run(&[&["chat", "--count", "2", "--serial"][..], &exec].concat()).ends(0);
+    assert_eq!(ran(), "chat/a\nchat/b\nchat/c\nchat/d\n");
+}
+
 /// Defect: an upload whose content had arrived already, which its sender brought once more because it had not heard so, was
 /// taken for an arrival of its own.
 #[test]
@@ -362,7 +395,7 @@ fn a_server_that_goes_away_is_waited_for() {
     server.journal().is_away = true;
     server.add("chat/b", b"b");
     server.add("chat/c", b"c");
-    sleep(Duration::from_millis(100));
+    eventually("it is cut off, and turned away once more", || server.journal().cut > 1);
     server.journal().is_away = false;
     let run = running.wait().ends(0);
     let events: Vec<_> = run.json("event").iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();

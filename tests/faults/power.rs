@@ -1,10 +1,14 @@
 //! The power is cut under uploaders: an ext4 image is shut down by its ioctl, taken up again, and compared with the ledger.
 
-use crate::common::{Random, RawClient, Server, Strace, digest_of, put_file, scaled, upload_id};
+use crate::common::{Random, RawClient, Server, Strace, digest_of, memory, put_file, scaled, upload_id};
 use crate::ledger::{Ledger, stamped};
 use crate::mount::{self, Image};
+use crate::topics::client as real_client;
 use hostdir::wire::{Put, StoredOutcome};
-use std::io;
+use serde_json::Value;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SIZE: u64 = 256 << 20;
@@ -118,5 +122,65 @@ fn what_is_called_identical_after_a_kill_survives_a_power_cut() {
     image.cut(2);
     server.kill();
     image.remount();
-    assert_eq!(std::fs::read(image.point().join("f")).unwrap(), bytes);
+    assert_eq!(fs::read(image.point().join("f")).unwrap(), bytes);
+}
+
+/// The seed that a file of the topic was named by, where the subscriber says that it is in place.
+fn in_place(line: &str) -> Option<u64> {
+    let object: Value = serde_json::from_str(line).ok()?;
+    let is_here = object["type"] == "file" && (object["status"] == "ok" || object["status"] == "identical");
+    is_here.then(|| object["path"].as_str().unwrap().strip_prefix("chat/").unwrap().parse().unwrap())
+}
+
+fn end(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The position that a subscriber saves must not say more than what is on its disk: the difference would never come.
+#[test]
+fn a_power_cut_under_a_subscriber_loses_nothing_and_brings_nothing_twice() {
+    if !mount::is_possible("power cuts under a subscriber") {
+        return;
+    }
+    let cuts = scaled(4, 200);
+    let mut random = Random::announced("power cuts under a subscriber");
+    let host = memory();
+    let server = Server::start(host.path(), &[]);
+    let (mut sender, mut image, ledger) = (server.client(), Image::new(SIZE, None), Ledger::default());
+    let follow = |image: &Image, output: Stdio| {
+        let mut command = real_client(server.address(), image.point(), "subscribe");
+        // Until a position is saved it must be told where to begin; a cut may have taken the first one.
+        let state = fs::read_dir(image.point().join(".hostdir")).into_iter().flatten();
+        let mut names = state.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let is_saved = names.any(|name| name.starts_with("topics-") && !name.contains('.'));
+        command.args(["chat", "--json", "--quiet"]).args(if is_saved { &[] } else { &["--from", "start"][..] });
+        command.stdout(output).spawn().unwrap()
+    };
+    let mut sent = 0;
+    for cut in 0..cuts {
+        let mut subscriber = follow(&image, Stdio::piped());
+        let new = sent..sent + 5 + random.below(40);
+        for seed in new.clone() {
+            let bytes = stamped(seed, random.below(20_000) as usize);
+            sender.put_as(put_file(format!("chat/{seed}"), bytes.len()), &bytes).unwrap().unwrap();
+        }
+        sent = new.end;
+        let lines = BufReader::new(subscriber.stdout.take().unwrap()).lines().map(Result::unwrap);
+        for seed in lines.filter_map(|line| in_place(&line)).take(1 + random.below(new.end - new.start) as usize) {
+            ledger.acknowledged(format!("chat/{seed}").as_bytes(), seed);
+        }
+        image.cut(1 + (cut % 2) as u32);
+        end(subscriber);
+        image.remount();
+        ledger.check(image.point(), &format!("after cut {cut}"));
+    }
+    let subscriber = follow(&image, Stdio::null());
+    let count = || fs::read_dir(image.point().join("chat")).unwrap().count() as u64;
+    crate::common::eventually("all are in place", || count() == sent);
+    end(subscriber);
+    let mut seeds = ledger.check(image.point(), "at the end");
+    seeds.sort_unstable();
+    assert_eq!(seeds, (0..sent).collect::<Vec<_>>());
+    eprintln!("{cuts} power cuts under a subscriber, {sent} files, all there, none twice");
 }

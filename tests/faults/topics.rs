@@ -25,7 +25,7 @@ const PUBLISHERS: u64 = 2;
 const CAUGHT_UP: Duration = Duration::from_secs(90);
 
 /// The client, with a quiet environment.
-fn client(address: SocketAddrV4, downloads: &Path, command: &str) -> Command {
+pub fn client(address: SocketAddrV4, downloads: &Path, command: &str) -> Command {
     let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_bytes().starts_with(b"HOSTDIR_")) {
         client.env_remove(name);

@@ -21,9 +21,12 @@ pub(super) fn run(context: &Context, count: u32) -> Result<u8> {
         let name = session.name();
         if context.settings.json {
             let version = session.welcome().version;
-            print_json(&json!({ "type": "pong", "name": name, "protocol": version, "us": took.as_micros() as u64 }));
+            let (us, tls) = (took.as_micros() as u64, session.is_encrypted());
+            print_json(&json!({ "type": "pong", "name": name, "protocol": version, "us": us, "tls": tls }));
         } else if !context.settings.quiet {
-            print_line(&format!("{name} ({}) answered in {:.2} ms", context.target(), took.as_secs_f64() * 1000.0));
+            let tls = if session.is_encrypted() { ", TLS" } else { "" };
+            let ms = took.as_secs_f64() * 1000.0;
+            print_line(&format!("{name} ({}{tls}) answered in {ms:.2} ms", context.target()));
         }
     }
     session.close();

@@ -3,11 +3,18 @@
 use crate::error::Result;
 use crate::wire::{Arrived, Digest, LiveId, RemoteFolder, RemotePath, Violation};
 
+/// The number of an arrival, in one run of numbers: those of another journal, or of one that was put back, mean nothing in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number {
+    pub(super) run: u64,
+    pub(super) value: u64,
+}
+
 /// A file that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Arrival {
     /// Its number; `None` if it is one of a journal that is no longer followed.
-    pub(super) number: Option<u64>,
+    pub(super) number: Option<Number>,
     pub(super) path: RemotePath,
     pub(super) size: u64,
     pub(super) digest: Digest,
@@ -21,12 +28,12 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// Parses ARRIVED; `None` if no file can have its name.
-    pub(super) fn parse(arrived: Arrived, topics: &[RemoteFolder]) -> Result<Option<Self>> {
+    /// Parses ARRIVED of a run of numbers; `None` if no file can have its name.
+    pub(super) fn parse(arrived: Arrived, run: u64, topics: &[RemoteFolder]) -> Result<Option<Self>> {
         let Some(path) = path(&arrived.path, topics)? else { return Ok(None) };
         let Arrived { number, size, digest, modified, live, publisher, .. } = arrived;
         Ok(Some(Self {
-            number: Some(number),
+            number: Some(Number { run, value: number }),
             path,
             size,
             digest,

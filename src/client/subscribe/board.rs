@@ -5,7 +5,7 @@
 //! once, and the position that is saved never says more than what is durable. Knows no connections. It is one file, because
 //! it is one state behind one lock.
 
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Number};
 use super::cursor::{Cursor, News};
 use super::saved::{Saved, StateFile};
 use crate::client::cancel::Cancel;
@@ -58,7 +58,7 @@ pub(super) struct LiveJob {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LiveEnd {
     /// The arrival of this number is here.
-    Settled(u64),
+    Settled(Number),
     /// It came to nothing: it is fetched by its path when it has arrived, or as it comes if it is announced again.
     Dropped,
     /// The connection broke, or what is here is of no use: it is to be asked for again.
@@ -92,6 +92,8 @@ pub(super) struct Board {
 #[derive(Debug)]
 struct State {
     cursor: Option<Cursor>,
+    /// How many runs of numbers there were before that of the cursor.
+    run: u64,
     files: VecDeque<Arrival>,
     /// Files that failed, and when they are tried again.
     later: Vec<(Instant, Arrival)>,
@@ -119,7 +121,7 @@ struct Live {
     again: bool,
     arrival: Option<Arrival>,
     /// The arrival that it is, as whoever is at it has heard.
-    number: Option<u64>,
+    number: Option<Number>,
 }
 
 /// Arrivals that came while the connection was away.
@@ -134,6 +136,7 @@ impl Board {
     pub(super) fn new(file: StateFile, subscriber: SubscriberId, jobs: usize, count: Option<u64>) -> Self {
         let state = State {
             cursor: None,
+            run: 0,
             files: VecDeque::new(),
             later: Vec::new(),
             lives: HashMap::new(),
@@ -174,12 +177,23 @@ impl Board {
             Some(cursor) if is_same => cursor.pass(after),
             cursor => {
                 *cursor = Some(Cursor::new(journal, after, BTreeSet::new()));
+                state.run = state.run.saturating_add(1);
                 state.forget_numbers();
             }
         }
         self.changed.notify_all();
         drop(state);
         self.save()
+    }
+
+    /// The run of the numbers that are told.
+    pub(super) fn run(&self) -> u64 {
+        self.lock().run
+    }
+
+    /// What a number is to the server; `None` if it is one of a journal that is not followed any more.
+    pub(super) fn known(&self, number: Number) -> Option<u64> {
+        self.lock().known(number)
     }
 
     /// From here on, arrivals were missed, until [`Board::caught_up`].
@@ -232,8 +246,9 @@ impl Board {
     /// is asked for as that of the upload.
     pub(super) fn arrived(&self, arrival: Arrival, has_partial: bool) -> bool {
         let mut state = self.lock();
-        let number = arrival.number.unwrap_or(0);
-        let Some(News::New) = state.cursor.as_mut().map(|cursor| cursor.tell(number)) else {
+        let number = arrival.number;
+        let value = number.and_then(|number| state.known(number)).unwrap_or(0);
+        let Some(News::New) = state.cursor.as_mut().map(|cursor| cursor.tell(value)) else {
             // A live upload that was settled before it was told may wait for this.
             let known = arrival.live.and_then(|live| state.lives.get_mut(&live));
             if let Some(live) = known.filter(|known| known.is_active) {
@@ -243,10 +258,10 @@ impl Board {
             return false;
         };
         if state.missed.is_open {
-            state.missed.numbers.insert(number);
+            state.missed.numbers.insert(value);
             state.missed.total = state.missed.total.saturating_add(1);
         }
-        match state.owner(number).or(arrival.live) {
+        match number.and_then(|number| state.owner(number)).or(arrival.live) {
             Some(live) if state.lives.get(&live).is_some_and(|known| known.is_active) || has_partial => {
                 state.attach(live, arrival);
             }
@@ -313,14 +328,15 @@ impl Board {
     }
 
     /// An upload that is being fetched is here to its last byte, as the arrival of this number. Whether nobody else is at
-    /// that, or was: then it is not news any more when it is told.
-    pub(super) fn take_over(&self, live: LiveId, number: u64) -> bool {
+    /// that, or was: then it has this number, and is not news any more when it is told.
+    pub(super) fn take_over(&self, live: LiveId, number: u64) -> Option<Number> {
         let mut state = self.lock();
         let is_known = state.cursor.as_ref().is_some_and(|cursor| cursor.knows(number));
-        let Some(known) = state.lives.get_mut(&live) else { return false };
+        let number = Number { run: state.run, value: number };
+        let known = state.lives.get_mut(&live)?;
         let is_its_own = known.arrival.as_ref().is_some_and(|arrival| arrival.number == Some(number));
         known.number = (is_its_own || !is_known).then_some(number);
-        known.number.is_some()
+        known.number
     }
 
     /// Waits until an upload that is being fetched was told as an arrival, at most `patience`.
@@ -375,26 +391,30 @@ impl Board {
     }
 
     /// These arrivals are in their places, and finished when their program is run.
-    pub(super) fn hold(&self, numbers: &[u64]) {
-        if let Some(cursor) = &mut self.lock().cursor {
-            numbers.iter().for_each(|number| cursor.hold(*number));
+    pub(super) fn hold(&self, numbers: &[Number]) {
+        let mut state = self.lock();
+        for number in numbers {
+            let value = state.known(*number);
+            state.cursor.as_mut().zip(value).into_iter().for_each(|(cursor, value)| cursor.hold(value));
         }
     }
 
     /// These arrivals are safely here, or can never be: the position that is saved says so from now on.
-    pub(super) fn finish(&self, numbers: &[u64]) -> Result<()> {
+    pub(super) fn finish(&self, numbers: &[Number]) -> Result<()> {
         let mut state = self.lock();
-        if let Some(cursor) = &mut state.cursor {
-            numbers.iter().for_each(|number| cursor.finish(*number));
+        for number in numbers {
+            let value = state.known(*number);
+            state.cursor.as_mut().zip(value).into_iter().for_each(|(cursor, value)| cursor.finish(value));
         }
         drop(state);
         self.save()
     }
 
     /// A file was told. How many were missed, if it was the last of those.
-    pub(super) fn was_missed(&self, number: u64) -> Option<u64> {
+    pub(super) fn was_missed(&self, number: Number) -> Option<u64> {
         let mut state = self.lock();
-        state.missed.numbers.remove(&number).then(|| state.missed.completed()).flatten()
+        let value = state.known(number)?;
+        state.missed.numbers.remove(&value).then(|| state.missed.completed()).flatten()
     }
 
     /// A file that was claimed was told: the last one that was wanted ends everything.
@@ -483,6 +503,10 @@ impl Board {
 }
 
 impl State {
+    fn known(&self, number: Number) -> Option<u64> {
+        (number.run == self.run).then_some(number.value)
+    }
+
     fn next_work(&mut self, wanted: Wanted, most_live: usize) -> Option<Work> {
         let now = Instant::now();
         self.files.extend(self.later.extract_if(.., |(due, _)| *due <= now).map(|(_, arrival)| arrival));
@@ -536,7 +560,7 @@ impl State {
     }
 
     /// The upload that was found to be an arrival before that was told.
-    fn owner(&self, number: u64) -> Option<LiveId> {
+    fn owner(&self, number: Number) -> Option<LiveId> {
         let mut lives = self.lives.iter().filter(|(_, known)| known.is_active);
         lives.find(|(_, known)| known.number == Some(number)).map(|(live, _)| *live)
     }

@@ -32,7 +32,7 @@ impl Program {
             .env("HOSTDIR_REMOTE_PATH", OsStr::from_bytes(arrival.path.as_bytes()))
             .env("HOSTDIR_DIGEST", arrival.digest.to_string())
             .env("HOSTDIR_SIZE", arrival.size.to_string())
-            .env("HOSTDIR_NUMBER", arrival.number.map_or(String::new(), |number| number.to_string()))
+            .env("HOSTDIR_NUMBER", arrival.number.map_or(String::new(), |number| number.value.to_string()))
             .stdin(Stdio::null());
         if self.is_json
             && let Ok(stderr) = std::io::stderr().as_fd().try_clone_to_owned()

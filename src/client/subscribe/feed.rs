@@ -67,7 +67,7 @@ impl Feed<'_> {
 
     /// Follows on one connection. There is no good end to it.
     fn follow(&mut self) -> Result<std::convert::Infallible> {
-        let mut session = Session::open(&self.link.target, self.link.silence, &self.link.cancel)?;
+        let mut session = self.link.open()?;
         let mut catching_up = self.subscribe(&mut session)?;
         loop {
             if catching_up && !session.has_answer() {
@@ -113,7 +113,7 @@ impl Feed<'_> {
             Reply::Arriving(arriving) => self.arriving(arriving)?,
             Reply::Arrived(arrived) => {
                 let number = arrived.number;
-                match Arrival::parse(arrived, &self.plan.topics)? {
+                match Arrival::parse(arrived, self.board.run(), &self.plan.topics)? {
                     Some(arrival) => self.arrived(arrival),
                     None => {
                         self.teller.problem(&format!("arrival {number} has a name that no file can have: left out"));

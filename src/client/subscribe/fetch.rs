@@ -4,7 +4,7 @@
 //! of the arrival are no file. What cannot be had now goes back to the board.
 
 use super::LONGEST_REST;
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Number};
 use super::board::{Board, Wanted, Work};
 use super::teller::{Teller, Told, told};
 use crate::client::cancel::hash_unless_stopped;
@@ -49,7 +49,7 @@ pub(super) struct Fetcher<'a> {
     pub(super) session: Option<Session>,
     backoff: Backoff,
     /// Arrivals whose receipts were lost with a connection.
-    pub(super) owed: Vec<u64>,
+    pub(super) owed: Vec<Number>,
 }
 
 /// A file that came in whole, and is not in its place yet.
@@ -111,8 +111,9 @@ impl<'a> Fetcher<'a> {
             Some(session) => session,
             None => {
                 let link = &self.shared.options.link;
-                let mut session = Session::open(&link.target, link.silence, &link.cancel)?;
-                for number in std::mem::take(&mut self.owed) {
+                let mut session = link.open()?;
+                let owed = std::mem::take(&mut self.owed);
+                for number in owed.into_iter().filter_map(|number| self.shared.board.known(number)) {
                     session.request(&Request::Receipt(Receipt {
                         number: Some(number),
                         subscriber: Some(self.shared.board.subscriber()),
@@ -127,7 +128,7 @@ impl<'a> Fetcher<'a> {
 
     /// Fetches arrivals by their paths. Those that could not be had go back to the board.
     fn files(&mut self, arrivals: Vec<Arrival>) -> Result<()> {
-        if self.session.as_ref().is_some_and(Session::has_answer) {
+        if self.session.as_mut().is_some_and(Session::has_answer) {
             self.session = None;
         }
         let (mut missing, mut here) = (Vec::new(), Vec::new());
@@ -346,7 +347,13 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    pub(super) fn receipt(&mut self, transfer: TransferId, outcome: ReceiptOutcome, number: Option<u64>) -> Result<()> {
+    pub(super) fn receipt(
+        &mut self,
+        transfer: TransferId,
+        outcome: ReceiptOutcome,
+        number: Option<Number>,
+    ) -> Result<()> {
+        let number = number.and_then(|number| self.shared.board.known(number));
         let subscriber = number.map(|_| self.shared.board.subscriber());
         self.session()?.request(&Request::Receipt(Receipt { transfer, outcome, number, subscriber }))
     }

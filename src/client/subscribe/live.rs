@@ -28,7 +28,7 @@ enum Came {
 impl Fetcher<'_> {
     /// Fetches an upload while it comes in.
     pub(super) fn live(&mut self, job: &LiveJob) -> Result<()> {
-        if self.session.as_ref().is_some_and(Session::has_answer) {
+        if self.session.as_mut().is_some_and(Session::has_answer) {
             self.session = None;
         }
         let partial = self.shared.folder.live_partial(job.live).ok().flatten();
@@ -38,9 +38,9 @@ impl Fetcher<'_> {
         let came = self.live_bytes(job, partial, &shown);
         let (end, result) = match came {
             Ok(Came::Whole(whole)) => {
-                let number = whole.arrival.number.unwrap_or(0);
+                let end = whole.arrival.number.map_or(LiveEnd::Dropped, LiveEnd::Settled);
                 match self.settle(vec![*whole]) {
-                    Ok(()) => (LiveEnd::Settled(number), Ok(())),
+                    Ok(()) => (end, Ok(())),
                     // It is told as an arrival, or was already: then it is fetched by its path.
                     Err(error) => {
                         self.shared.teller.problem(&format!("{}: {}", job.path, reason(&error)));
@@ -147,7 +147,7 @@ impl Fetcher<'_> {
     ) -> Result<Came> {
         let announced = end.digest.ok_or(Violation::Contradiction("END of an upload without its digest"))?;
         // Without a number nothing arrived. With that of an arrival that is known, it was fetched by its path, or is being.
-        let Some(number) = end.number.filter(|number| self.shared.board.take_over(job.live, *number)) else {
+        let Some(number) = end.number.and_then(|number| self.shared.board.take_over(job.live, number)) else {
             staged.discard();
             self.receipt(header.transfer, ReceiptOutcome::GivenUp, None)?;
             self.session()?.flush()?;

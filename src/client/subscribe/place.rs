@@ -4,7 +4,7 @@
 //! file of the position, to the server, to whoever watches.
 
 use super::LONGEST_REST;
-use super::arrival::Arrival;
+use super::arrival::{Arrival, Number};
 use super::execute::Program;
 use super::fetch::{Fetcher, Finished, Shared, Whole};
 use super::teller::{Told, told};
@@ -191,7 +191,7 @@ impl Shared<'_> {
         }
     }
 
-    fn finish(&self, numbers: &[u64]) {
+    fn finish(&self, numbers: &[Number]) {
         if let Err(error) = self.board.finish(numbers) {
             self.teller.problem(&error.to_string());
         }

@@ -105,7 +105,7 @@ impl Teller {
 
     pub(super) fn arrived(&self, arrival: &Arrival) {
         let facts = json!({
-            "number": arrival.number, "size": arrival.size, "digest": arrival.digest.to_string(),
+            "number": arrival.number.map(|number| number.value), "size": arrival.size, "digest": arrival.digest.to_string(),
             "publisher": arrival.publisher.as_deref().map(|it| harmless(it.as_bytes())),
         });
         self.event("arrived", named(&arrival.path, facts));
@@ -125,7 +125,7 @@ impl Teller {
         if let Some(publisher) = &arrival.publisher {
             details.insert("publisher".into(), harmless(publisher.as_bytes()).into());
         }
-        let (path, number) = (arrival.path.as_bytes().to_vec(), arrival.number);
+        let (path, number) = (arrival.path.as_bytes().to_vec(), arrival.number.map(|number| number.value));
         self.line(&facts);
         self.report.file(FileReport { path, size: arrival.size, moved, resumed, transfer, number, status, details });
     }

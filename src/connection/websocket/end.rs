@@ -27,7 +27,10 @@ impl WebSocket {
 
     /// Answers the close frame whose header was taken.
     pub(super) fn take_close(&mut self) -> Result<Came> {
-        let close = Close::decode(&self.control_payload()?)?;
+        let payload = self.control_payload()?;
+        // Also where it makes no sense: no other one will come.
+        self.closed = Some(Close::default());
+        let close = Close::decode(&payload)?;
         // A peer that is gone already needs no answer.
         let _ = self.send_control(Opcode::Close, &Close { code: close.code, reason: String::new() }.encode());
         self.outbound = Outbound::Over;

@@ -8,8 +8,6 @@
 
 mod end;
 mod send;
-#[cfg(test)]
-mod tests;
 
 use super::stream::{INPUT, Stream};
 use super::{Interrupt, Ready, after};
@@ -165,6 +163,12 @@ impl WebSocket {
         self.read_payload(room)
     }
 
+    /// Whether more of the message that began is still to be read, perhaps nothing but its end.
+    #[must_use]
+    pub fn is_in_message(&self) -> bool {
+        self.inbound.is_in_message()
+    }
+
     /// How many bytes of the message that began are still to come, where that is known: its last frame has begun.
     #[must_use]
     pub fn left_of_message(&self) -> Option<u64> {
@@ -173,7 +177,7 @@ impl WebSocket {
 
     /// Whether something is there to be read without waiting.
     #[must_use]
-    pub fn has_input(&self) -> bool {
+    pub fn has_input(&mut self) -> bool {
         self.stream.has_input()
     }
 

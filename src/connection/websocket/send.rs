@@ -20,7 +20,7 @@ impl WebSocket {
         self.frame_out(opcode(kind), Part::Last, bytes)
     }
 
-    /// Sends a part of a long message, [`PART`] bytes at most, and takes what control frames have come meanwhile.
+    /// Sends a part of a long message, [`PART`] bytes at most; if more follow, control frames that have come are taken.
     ///
     /// # Errors
     /// [`Error::Network`], also if the peer has ended the connection; [`Error::Timeout`]; [`Error::Violation`].
@@ -29,10 +29,10 @@ impl WebSocket {
         self.frame_out(opcode, part, bytes)?;
         if part == Part::MoreFollow {
             self.outbound = Outbound::InMessage;
-        } else if self.outbound == Outbound::InMessage {
-            self.outbound = Outbound::BetweenMessages;
+            return self.between_parts(bytes.len());
         }
-        self.between_parts(bytes.len())
+        self.outbound = Outbound::BetweenMessages;
+        self.flush()
     }
 
     /// Sends `count` bytes of a file, from the page cache, as one message of bytes. If the file gives fewer, the rest of
@@ -72,13 +72,15 @@ impl WebSocket {
         if self.patience()?.is_none() { self.ping() } else { self.flush() }
     }
 
+    /// Takes the control frames that have come. A message is left where it begins.
     fn listen(&mut self) -> Result<()> {
-        while self.inbound.left() == 0 && self.begun.is_none() && self.stream.has_input() {
+        while self.inbound.left() == 0 && self.begun.is_none() {
             match self.take_frame()? {
                 Some(Came::Closed) => return Err(Error::disconnected("send")),
                 Some(Came::Message(kind)) => self.begun = Some(kind),
                 Some(_) => {}
-                None => self.fill()?,
+                None if self.stream.has_input() => self.fill()?,
+                None => return Ok(()),
             }
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::root::OpenFile;
 use crate::store::Store;
 use crate::transfer::{Counter, Progress};
 use crate::wire::http::{attachment, percent_decode, seconds};
-use crate::wire::{Entries, EntryKind, ErrorCode, List, RemoteFolder, RemotePath};
+use crate::wire::{Entries, EntryKind, ErrorCode, RemoteFolder, RemotePath};
 use tar::{Builder, EntryType, Header};
 
 const BLOCK: u64 = 512;
@@ -28,8 +28,8 @@ const MOST_OCTAL: u64 = 1 << 33;
 pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     exchange.check_chunks()?;
     let path = percent_decode(rest)?;
-    let (folder, modified) = match open(&exchange.shared.store, folder_path(&path)) {
-        Ok(found) => found,
+    let folder = match open(&exchange.shared.store, folder_path(&path)) {
+        Ok(folder) => folder,
         Err(error) => return Err(refused(exchange, &path, error.into())),
     };
     let name = folder.path().map_or_else(|| b"hostdir".as_slice(), RemotePath::name);
@@ -42,33 +42,24 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     }
     let mut record = record(exchange, folder.to_string(), None);
     let progress = exchange.live.begin_transfer(Direction::Download, None);
-    let result = send(exchange, response, &folder, modified, &progress);
+    let result = send(exchange, response, &folder, &progress);
     record.bytes = progress.moved();
     exchange.live.end_transfer();
     conclude(exchange, &record, result)
 }
 
-fn open(store: &Store, path: &[u8]) -> Result<(RemoteFolder, i64)> {
+/// Finds the folder, while that it is missing can still be told.
+fn open(store: &Store, path: &[u8]) -> Result<RemoteFolder> {
     let folder = RemoteFolder::parse(path)?;
-    let modified = store.folder_modified(&folder)?;
-    Ok((folder, modified))
+    store.folder_modified(&folder)?;
+    Ok(folder)
 }
 
-fn send(
-    exchange: &mut Exchange<'_>,
-    response: Response,
-    folder: &RemoteFolder,
-    modified: i64,
-    progress: &Progress,
-) -> Result<()> {
+fn send(exchange: &mut Exchange<'_>, response: Response, folder: &RemoteFolder, progress: &Progress) -> Result<()> {
     exchange.begin(response, Content::Chunked)?;
     let store = &exchange.shared.store;
-    let mut archive = Archive { chunks: Chunks(exchange.stream), store, folder, progress };
-    if let Some(path) = folder.path() {
-        archive.add_folder(path, modified)?;
-    }
-    let list = List { path: folder.as_bytes().into(), recursive: true, limit: None };
-    let listed = store.list(&list, &mut |page| archive.add(&page))?;
+    let mut archive = Archive { chunks: Chunks(exchange.stream), store, folder, at: RemoteFolder::ROOT, progress };
+    let listed = store.walk(folder, &mut |page| archive.add(&page))?;
     if listed.unreadable > 0 {
         let why = format!("{} folders or files below it could not be read", listed.unreadable);
         return Err(Error::refused(ErrorCode::Unavailable, why));
@@ -85,31 +76,35 @@ struct Archive<'a> {
     store: &'a Store,
     /// The folder that it is of.
     folder: &'a RemoteFolder,
+    /// The folder whose files are being added.
+    at: RemoteFolder,
     progress: &'a Progress,
 }
 
 impl Archive<'_> {
     fn add(&mut self, page: &Entries) -> Result<()> {
         let folder = RemoteFolder::parse(&page.folder)?;
-        for entry in &page.entries {
+        if folder != self.at {
+            self.add_folder(&folder)?;
+        }
+        for entry in page.entries.iter().filter(|entry| entry.kind == EntryKind::File) {
             let path = folder.join(&entry.name)?;
-            match entry.kind {
-                EntryKind::Folder => self.add_folder(&path, entry.modified)?,
-                EntryKind::File => match self.store.open_file(&path) {
-                    Ok(open) => self.add_file(&path, &open)?,
-                    // It went, or became something else, since the folder was read: a moment later it would not have been
-                    // listed.
-                    Err(error) if is_gone(&error) => {}
-                    Err(error) => return Err(error),
-                },
+            match self.store.open_file(&path) {
+                Ok(open) => self.add_file(&path, &open)?,
+                // It went, or became something else, since the folder was read: a moment later it would not have been listed.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
             }
         }
+        self.at = folder;
         Ok(())
     }
 
-    fn add_folder(&mut self, path: &RemotePath, modified: i64) -> Result<()> {
+    /// A folder comes right before what is below it: programs that unpack set its time when they leave it.
+    fn add_folder(&mut self, folder: &RemoteFolder) -> Result<()> {
+        let Some(path) = folder.path() else { return Ok(()) };
         let name = [self.name(path), b"/"].concat();
-        self.chunks.send(&head(&name, EntryType::Directory, 0, modified)?)
+        self.chunks.send(&head(&name, EntryType::Directory, 0, self.store.folder_modified(folder)?)?)
     }
 
     /// A small file goes in one piece; a large one straight from the page cache.
@@ -118,7 +113,7 @@ impl Archive<'_> {
         let mut head = head(self.name(path), EntryType::Regular, size, open.state.modified)?;
         let padding = usize::try_from(size.next_multiple_of(BLOCK).saturating_sub(size)).unwrap_or_default();
         if size <= SMALL {
-            head.extend(read_unchanged(open)?);
+            head.extend(read_unchanged(open, 0, size)?);
             head.resize(head.len().saturating_add(padding), 0);
             self.chunks.send(&head)?;
             self.progress.add(size);

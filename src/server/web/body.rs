@@ -77,9 +77,9 @@ impl Body {
     pub(super) fn discard(&mut self, stream: &mut Stream, most: u64) -> Result<bool> {
         let mut sink = vec![0; SINK];
         let mut read: u64 = 0;
-        while read <= most {
+        while read < most {
             match self.read(stream, &mut sink)? {
-                0 => return Ok(true),
+                0 => break,
                 count => read = read.saturating_add(count as u64),
             }
         }
@@ -111,7 +111,7 @@ impl Source for Incoming<'_> {
         Ok(count)
     }
 
-    fn is_dry(&self) -> bool {
+    fn is_dry(&mut self) -> bool {
         !self.stream.has_input()
     }
 }

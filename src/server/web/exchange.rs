@@ -196,8 +196,8 @@ impl<'a> Exchange<'a> {
         if self.body.is_done() || self.after != After::Request {
             return Ok(());
         }
-        let is_small = self.body.length().is_some_and(|length| length <= UNEXPECTED_BODY);
-        if self.awaits_continue || !is_small || !self.body.discard(self.stream, UNEXPECTED_BODY)? {
+        let is_large = self.body.length().is_some_and(|length| length > UNEXPECTED_BODY);
+        if self.awaits_continue || is_large || !self.body.discard(self.stream, UNEXPECTED_BODY)? {
             self.after = After::Close;
         }
         Ok(())

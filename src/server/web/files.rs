@@ -11,6 +11,7 @@ use crate::connection::More;
 use crate::error::Error;
 use crate::escape::harmless;
 use crate::root::{FileState, OpenFile};
+use crate::transfer::{Counter, Progress};
 use crate::wire::http::{
     Access, Method, Validators, Verdict, Wanted, attachment, evaluate, percent_decode, percent_encode, range_counts,
     wanted,
@@ -18,6 +19,9 @@ use crate::wire::http::{
 use crate::wire::{ErrorCode, RemotePath};
 use httpdate::HttpDate;
 use std::time::{Duration, SystemTime};
+
+/// Bytes at the end of a file that are not sent before the rest is known to be of one state of it.
+const HELD_BACK: u64 = 4096;
 
 /// The part of a file that is sent.
 #[derive(Debug, Clone, Copy)]
@@ -116,12 +120,12 @@ fn find(exchange: &Exchange<'_>, open: &OpenFile) -> Result<Found, Problem> {
     }
     let whole = Part { status: 200, offset: 0, length: size };
     let has_range = exchange.head.method == Method::Get && range_counts(fields, &validators);
-    if !has_range || fields.first("range").is_none() {
+    // What is there twice is no range.
+    let Ok(Some(range)) = fields.sole("range") else { return Ok(Found::Part(whole)) };
+    if !has_range {
         return Ok(Found::Part(whole));
     }
-    // Ranges in several fields are several ranges.
-    let ranges: Vec<&str> = fields.all("range").map(|value| str::from_utf8(value).unwrap_or_default()).collect();
-    match wanted(&ranges.join(","), size) {
+    match wanted(range, size) {
         Wanted::Whole => Ok(Found::Part(whole)),
         Wanted::Part { offset, length } => Ok(Found::Part(Part { status: 206, offset, length })),
         Wanted::Unsatisfiable => {
@@ -193,7 +197,7 @@ fn send_small(
     open: &OpenFile,
     record: &mut Record,
 ) -> crate::error::Result<()> {
-    let bytes = read_unchanged(open)?;
+    let bytes = read_unchanged(open, 0, open.state.size)?;
     exchange.respond(response, &bytes)?;
     exchange.stream.flush(More::Nothing)?;
     record.bytes = open.state.size;
@@ -209,11 +213,29 @@ fn send_large(
 ) -> crate::error::Result<()> {
     let progress = exchange.live.begin_transfer(Direction::Download, Some(part.length));
     exchange.begin(response, Content::Length(part.length))?;
-    let sent = send_unchanged(&mut Plain(exchange.stream), open, part.offset, part.length, &progress);
+    let sent = send_part(exchange, open, part, &progress);
     record.bytes = progress.moved();
     sent?;
     exchange.conclude();
-    exchange.stream.flush(More::Nothing)
+    Ok(())
+}
+
+/// The client takes the file for whole when it has the announced number of bytes, so that the last ones are not sent before
+/// it is known that the file is still the same.
+fn send_part(
+    exchange: &mut Exchange<'_>,
+    open: &OpenFile,
+    part: Part,
+    progress: &Progress,
+) -> crate::error::Result<()> {
+    let held_back = part.length.min(HELD_BACK);
+    let before = part.length.saturating_sub(held_back);
+    send_unchanged(&mut Plain(exchange.stream), open, part.offset, before, progress)?;
+    let last = read_unchanged(open, part.offset.saturating_add(before), held_back)?;
+    exchange.stream.send(&last)?;
+    exchange.stream.flush(More::Nothing)?;
+    progress.add(held_back);
+    Ok(())
 }
 
 /// The modification time, where HTTP can tell it.

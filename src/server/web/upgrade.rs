@@ -93,7 +93,7 @@ fn close_of(result: &Result<()>) -> Close {
     let code = match error {
         Error::Violation(Violation::WebSocket(failure)) => failure.close_code(),
         Error::Violation(_) | Error::Timeout { .. } => CloseCode::POLICY,
-        Error::Network { .. } | Error::Local { .. } => of_code(error.code()),
+        Error::Network { .. } | Error::Local { .. } | Error::Untrusted { .. } => of_code(error.code()),
         Error::Refused { code, .. } => of_code(*code),
     };
     Close::new(code, error.to_fault().message.unwrap_or_default())

@@ -50,7 +50,7 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     match result {
         Ok(stored) => {
             record.path = stored.answer.path.to_string();
-            record.end(exchange.shared, Status::Ok, None);
+            record.stored(exchange.shared, stored.answer.number);
             tell(exchange, &stored)
         }
         Err((problem, status)) => {
@@ -188,8 +188,15 @@ fn offer(exchange: &Exchange<'_>, asked: &Asked) -> std::result::Result<Offered,
     if !asked.only_new {
         check_conditions(exchange, &plan.path)?;
     }
-    let publisher = Some(exchange.live.peer.ip().to_string());
-    let offered = store.offer(Plan { publisher, ..plan }, exchange.stream.interrupt(), &mut || Ok(()));
+    let plan = Plan { publisher: Some(exchange.live.peer.ip().to_string()), ..plan };
+    // Whether a name is taken by the same content is only known of bytes that are here, or from their digest. Who sends them
+    // without asking is answered when they are here.
+    let asks = exchange.awaits_continue() || plan.upload.is_some() || plan.digest.is_some();
+    let offered = if asks {
+        store.offer(plan, exchange.stream.interrupt(), &mut || Ok(()))
+    } else {
+        store.begin_small(plan).map(|upload| Offered::Upload(Box::new(upload)))
+    };
     offered.map_err(|error| in_its_place(asked, error))
 }
 

@@ -25,7 +25,7 @@ pub(in crate::server::web) fn serve(guest: &mut Guest<'_>) -> Result<()> {
         }
         match open(guest)? {
             (Opened::Subscribe(topic), _) => return listen(guest, RemotePath::parse(&topic)?),
-            (Opened::Message(message), text) => take_file(guest, message, &text)?,
+            (Opened::Message(message), text) => take_file(guest, message, text)?,
         }
     }
     Ok(())
@@ -47,7 +47,7 @@ fn open(guest: &mut Guest<'_>) -> Result<(Opened, Vec<u8>)> {
 }
 
 /// Takes the file that a message brings.
-fn take_file(guest: &mut Guest<'_>, message: Message, text: &[u8]) -> Result<()> {
+fn take_file(guest: &mut Guest<'_>, message: Message, text: Vec<u8>) -> Result<()> {
     let Message { topic, mime, name } = message;
     let left = guest.socket.left_of_message().map(|left| left.saturating_add(text.len() as u64));
     let expected = left.map_or(u64::MAX, base64_says);
@@ -56,8 +56,8 @@ fn take_file(guest: &mut Guest<'_>, message: Message, text: &[u8]) -> Result<()>
         return Err(too_large(guest.max_size()));
     }
     let intake = Intake::begin(guest, Via::RelayA, &[topic, name].join(&b'/'))?;
-    let whole =
-        Decoding::new(&mut guest.socket, text).and_then(|mut file| intake.take(guest.shared, &mut file, expected))?;
+    let mut file = Decoding::new(&mut guest.socket, text);
+    let whole = intake.take(guest.shared, &mut file, expected)?;
     whole.store(guest, Some(mime))
 }
 

@@ -108,7 +108,7 @@ impl Source for Messages<'_> {
         Ok(0)
     }
 
-    fn is_dry(&self) -> bool {
+    fn is_dry(&mut self) -> bool {
         self.begun.is_empty() && !self.socket.has_input()
     }
 }

@@ -23,23 +23,23 @@ pub(super) struct Decoding<'a> {
 
 impl<'a> Decoding<'a> {
     /// The message that is being read, of which `text` was read already.
-    pub(super) fn new(socket: &'a mut WebSocket, text: &[u8]) -> Result<Self> {
-        let (decoder, decoded) = (Base64Decoder::default(), Vec::new());
-        let mut decoding = Self { socket, decoder, text: vec![0; PART], decoded, given: 0, is_over: false };
-        decoding.decoder.push(text, &mut decoding.decoded).map_err(refused)?;
-        Ok(decoding)
+    pub(super) fn new(socket: &'a mut WebSocket, text: Vec<u8>) -> Self {
+        Self { socket, decoder: Base64Decoder::default(), text, decoded: Vec::new(), given: 0, is_over: false }
     }
 
+    /// Decodes what was read, or reads more of it.
     fn more(&mut self) -> Result<()> {
         self.decoded.clear();
         self.given = 0;
-        let count = self.socket.read(&mut self.text)?;
-        if count == 0 {
-            self.is_over = true;
-            return self.decoder.finish().map_err(refused);
+        if self.text.is_empty() {
+            self.text.resize(PART, 0);
+            let count = self.socket.read(&mut self.text)?;
+            self.text.truncate(count);
+            self.is_over = count == 0;
         }
-        let text = self.text.get(..count).unwrap_or_default();
-        self.decoder.push(text, &mut self.decoded).map_err(refused)
+        self.decoder.push(&self.text, &mut self.decoded).map_err(refused)?;
+        self.text.clear();
+        if self.is_over { self.decoder.finish().map_err(refused) } else { Ok(()) }
     }
 }
 
@@ -57,7 +57,7 @@ impl Source for Decoding<'_> {
         Ok(count)
     }
 
-    fn is_dry(&self) -> bool {
+    fn is_dry(&mut self) -> bool {
         self.given >= self.decoded.len() && !self.socket.has_input()
     }
 }

@@ -153,7 +153,7 @@ impl Source for Bounded<'_> {
         Ok(count)
     }
 
-    fn is_dry(&self) -> bool {
+    fn is_dry(&mut self) -> bool {
         self.source.is_dry()
     }
 }

@@ -1,0 +1,85 @@
+//! Peers that say nothing, or do not read: short times, so the crate's WebSocket in this process, and once the real server.
+
+use super::common::websocket::{BINARY, CLOSE, FINAL, PING, PONG, WsClient, WsMessage};
+use super::common::{Server, is_long};
+use super::echo;
+use hostdir::connection::Heartbeat;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+fn heartbeat(ping: u64, gone: u64) -> Heartbeat {
+    Heartbeat { ping: Duration::from_millis(ping), gone: Duration::from_millis(gone) }
+}
+
+#[test]
+fn a_silent_peer_is_pinged_and_one_that_never_answers_is_gone() {
+    let mut client = WsClient::connect_to(echo::start(heartbeat(50, 400)), "/");
+    let mut pings = 0;
+    loop {
+        let frame = client.receive().unwrap().unwrap();
+        match frame.first {
+            first if first == FINAL | PING => pings += 1,
+            first if first == FINAL | CLOSE => break,
+            other => panic!("{other:x}"),
+        }
+    }
+    assert!((3..=8).contains(&pings), "{pings} pings");
+}
+
+#[test]
+fn a_silent_peer_that_answers_stays() {
+    let mut client = WsClient::connect_to(echo::start(heartbeat(50, 400)), "/");
+    for _ in 0..20 {
+        let ping = client.receive().unwrap().unwrap();
+        assert_eq!(ping.first, FINAL | PING);
+        client.frame(FINAL | PONG, &ping.payload);
+    }
+    client.text("still here");
+    loop {
+        match client.message() {
+            WsMessage::Text(text) => break assert_eq!(text, "still here"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_slow_reader_of_a_long_message_shows_by_its_pongs_that_it_lives() {
+    // The kernels' buffers hold much of it, so the sender is long done when the reader is not.
+    let mut client = WsClient::connect_to(echo::start(heartbeat(100, 1500)), "/");
+    let bytes = vec![7; 1 << 20];
+    client.binary(&bytes);
+    let (began, mut got) = (Instant::now(), 0);
+    loop {
+        let frame = client.receive().unwrap().unwrap();
+        match frame.first & 0xf {
+            PING => client.frame(FINAL | PONG, &frame.payload),
+            CLOSE => panic!("closed after {got} bytes and {:?}", began.elapsed()),
+            _ => got += frame.payload.len(),
+        }
+        if frame.first == FINAL || frame.first == FINAL | BINARY {
+            break;
+        }
+        if began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    assert_eq!(got, bytes.len());
+}
+
+#[test]
+fn the_real_server_pings_after_20_s_and_gives_up_after_60() {
+    if !is_long() {
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let mut client = WsClient::connect(&server, "/ws");
+    let began = Instant::now();
+    for number in 1..=2 {
+        assert_eq!(client.receive().unwrap().unwrap().first, FINAL | PING);
+        assert!(began.elapsed().as_secs().abs_diff(number * 20) <= 2, "{:?}", began.elapsed());
+    }
+    while client.receive().unwrap().unwrap().first == FINAL | PING {}
+    assert!(began.elapsed().as_secs().abs_diff(60) <= 2, "{:?}", began.elapsed());
+}
