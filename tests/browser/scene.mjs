@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import fs from "node:fs";
+import http from "node:http";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
@@ -129,6 +130,22 @@ export class Server {
         return start(HOSTDIR_CLIENT, ["--ip", "127.0.0.1", "--port", String(this.port), "--no-input", ...args], { cwd });
     }
 
+    /** Uploads a file by HTTP, as a script would. */
+    async put(name, body) {
+        const answer = await fetch(`${this.url}/files/${encodeURI(name)}`, { method: "PUT", body });
+        assert.ok(answer.ok, `PUT ${name}: ${answer.status}`);
+    }
+
+    /** An upload that has begun and can be followed, and that its sender does not finish. */
+    beginPut(name) {
+        const headers = { "Hostdir-Upload": randomBytes(16).toString("hex"), "Hostdir-Digest": `blake3=${"0".repeat(64)}` };
+        const request = http.request(`${this.url}/files/${encodeURI(name)}`, { method: "PUT", headers });
+        request.on("error", () => {});
+        request.write("the beginning");
+        // What it sends does not have the digest that it announced.
+        return { giveUp: () => new Promise((resolve) => request.on("response", resolve).end()) };
+    }
+
     /** The bytes of a hosted file; null if it is not there. */
     hosted(name) {
         try {
@@ -153,19 +170,30 @@ export async function theBrowser() {
 
 after(() => browser?.close());
 
-/** A visitor: a window of its own, without memory of others. What the page must never do is watched. */
-export async function visitor(t, options = {}) {
+/** A visitor: a window of its own, without memory of others. Errors of the page fail the test, unless they are what it is about. */
+export async function visitor(t, { mayFail = false, ...options } = {}) {
     const context = await (await theBrowser()).newContext({ locale: "en-GB", viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
     context.setDefaultTimeout(PATIENCE);
     const page = await context.newPage();
+    // Asked for now, because a key that opens a chooser would be faster than the wish to see it.
+    page.on("filechooser", () => {});
     const wrong = [];
     page.on("pageerror", (error) => wrong.push(error.stack));
     page.on("console", (said) => /content security policy/i.test(said.text()) && wrong.push(said.text()));
     t.after(async () => {
         await context.close();
-        assert.deepEqual(wrong, [], "errors of the page");
+        if (!mayFail) assert.deepEqual(wrong, [], "errors of the page");
     });
     return { context, page };
+}
+
+/** As `scene`, with a line between the page and the server. */
+export async function sceneByLine(t, line, options = {}) {
+    const made = await scene(t, options);
+    made.line = await new Line(t, made.server, line).open();
+    await made.page.goto(made.line.url);
+    await connected(made.page);
+    return made;
 }
 
 /** A server over some files, and a visitor of its page. `files` are names with their bytes; `fill` makes what else is needed. */
@@ -231,12 +259,13 @@ export async function drop(page, target, paths) {
     }
 }
 
-/** A line between the page and a server that passes so many bytes a second, and can be cut. */
-export class SlowLine {
+/** A line between a page and a server. It passes so many bytes a second from the page, or so many in all, and can be cut. */
+export class Line {
     sockets = new Set();
+    waiting = new Set();
 
-    constructor(t, server, { bytesPerSecond = Infinity } = {}) {
-        this.bytesPerSecond = bytesPerSecond;
+    constructor(t, server, { bytesPerSecond = Infinity, allowance = Infinity } = {}) {
+        Object.assign(this, { bytesPerSecond, allowance });
         this.listener = net.createServer((near) => this.#join(near, net.connect(server.port, "127.0.0.1")));
         t.after(() => this.close());
     }
@@ -262,10 +291,22 @@ export class SlowLine {
         near.on("end", () => far.end());
     }
 
-    /** What a browser sends is held back for as long as it would take on such a line. */
     #pass(bytes, near, far) {
         near.pause();
-        setTimeout(() => far.write(bytes, () => near.resume()), bytes.length / this.bytesPerSecond * 1000);
+        const go = () => {
+            this.allowance -= bytes.length;
+            // A real line takes its time; this is what is tested, not something that is waited for.
+            setTimeout(() => far.write(bytes, () => near.resume()), bytes.length / this.bytesPerSecond * 1000);
+        };
+        if (this.allowance > 0) go();
+        else this.waiting.add(go);
+    }
+
+    /** Passes so many bytes more. */
+    allow(count) {
+        this.allowance = Math.max(this.allowance, 0) + count;
+        for (const go of this.waiting) go();
+        this.waiting.clear();
     }
 
     /** Cuts all connections that there are. */
@@ -279,9 +320,21 @@ export class SlowLine {
     }
 }
 
+/** Waits until the server has so many bytes of an upload that is on its way, and gives their file. */
+export const partial = (server, size) => eventually(`${size} bytes are on the server's disk`, () => {
+    const folder = path.join(server.dir, ".hostdir/partial");
+    const files = fs.existsSync(folder) ? fs.readdirSync(folder).map((name) => path.join(folder, name)) : [];
+    return files.find((file) => fs.statSync(file, { throwIfNoEntry: false })?.size >= size);
+});
+
 /** Holds the requests of a page that match, until they are let go. */
 export async function hold(page, pattern) {
     const held = [];
-    await page.route(pattern, (route) => held.push(route));
-    return { held, release: () => page.unroute(pattern).then(() => Promise.all(held.splice(0).map((route) => route.continue()))) };
+    let isOpen = false;
+    await page.route(pattern, (route) => isOpen ? route.continue() : held.push(route));
+    const release = () => {
+        isOpen = true;
+        return Promise.all(held.map((route) => route.continue()));
+    };
+    return { held, release };
 }

@@ -72,10 +72,9 @@ test("an upload can be downloaded while it is still arriving", async (t) => {
 test("an upload that its sender gives up is said to be given up", async (t) => {
     const { page, server } = await scene(t);
     await follow(page, "chat");
-    const publisher = server.clientRunning(["publish", "chat", "-", "--name", "log"]);
-    publisher.stdin.write("never finished");
+    const publisher = server.beginPut("chat/log");
     await event(page, "arriving", "log").waitFor();
-    publisher.kill("SIGINT");
+    await publisher.giveUp();
     await event(page, "abandoned", "log").getByText("given up by its sender").waitFor();
 });
 
@@ -143,8 +142,8 @@ test("what the server has forgotten is said plainly", async (t) => {
     await publish(server, "chat", "0.bin", "x");
     await event(page, "arrived", "0.bin").waitFor();
     await meanwhile(t, server, async (elsewhere) => {
-        for (let number = 1; number <= 40; number += 1) write(elsewhere.logs, `out/many/${number}.bin`, String(number));
-        await elsewhere.client(["put", path.join(elsewhere.logs, "out/many"), "--to", "chat"]);
+        // One after the other: the journal drops what it forgets by the segment, and a batch is in one.
+        for (let number = 1; number <= 40; number += 1) await elsewhere.put(`chat/${number}.bin`, String(number));
     });
     await events(page, "gap").getByText(/^\d+ arrivals are gone from the server's history\.$/).waitFor();
     const gone = Number(/\d+/.exec(await events(page, "gap").locator("p").textContent())[0]);
@@ -196,7 +195,7 @@ test("what arrives in the folder that is shown appears in its listing", async (t
     await following(page);
     await publish(server, "chat", "second.txt", "x");
     assert.deepEqual(await names(page, 2), ["first.txt", "second.txt"]);
-    await page.getByRole("button", { name: "Following" }).click();
+    await page.getByRole("button", { name: "Following", exact: true }).click();
     await page.locator("#follow-state").waitFor({ state: "hidden" });
 });
 

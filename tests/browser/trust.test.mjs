@@ -96,11 +96,10 @@ const ATTEMPTS = ["read", "write", "blind", "follow"].map((what) => `${what}=ref
 
 test("a hosted page or picture that a visitor opens is downloaded, not shown, and cannot call the server", async (t) => {
     const other = await elsewhere(t);
-    const { page, server } = await scene(t);
+    const { context, server } = await scene(t);
     const script = hostilePage(server.url, other.url);
     write(server.dir, "page.html", `<!doctype html><title>shown</title><script>${script}</script>`);
     write(server.dir, "picture.svg", `<svg xmlns="http://www.w3.org/2000/svg"><script>${script}</script></svg>`);
-    const { context } = page.context() && { context: page.context() };
     for (const name of ["page.html", "picture.svg"]) {
         const tab = await context.newPage();
         const [begun] = await Promise.all([tab.waitForEvent("download"), tab.goto(`${server.url}/files/${name}`).catch(() => {})]);
@@ -128,8 +127,7 @@ test("a hosted page that is opened from the disk, and a page of another site, ar
     other.pages["/"] = text;
     const saved = write(directory(t), "saved.html", text);
     for (const url of [pathToFileURL(saved).href, `${other.url}/`]) {
-        // Not by `visitor`, whose pages may have no errors: these must.
-        const { page } = await visitor(t, {});
+        const { page } = await visitor(t, { mayFail: true });
         await page.goto(url);
         const done = () => other.asked.filter((what) => what.includes("="));
         await eventually("all was tried", () => done().length === ATTEMPTS.length);
@@ -143,7 +141,7 @@ test("the page of the server is in nobody's frame", async (t) => {
     const { server } = await scene(t);
     const other = await elsewhere(t);
     other.pages["/"] = `<!doctype html><iframe src="${server.url}/"></iframe>`;
-    const { page } = await visitor(t, {});
+    const { page } = await visitor(t, { mayFail: true });
     const refused = page.waitForEvent("console", (said) => /frame/i.test(said.text()));
     await page.goto(other.url);
     await refused;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { connected, content, drop, eventually, hold, row, scene, SlowLine, uploadIs, uploadRow, write } from "./scene.mjs";
+import { connected, content, drop, eventually, hold, partial, row, scene, sceneByLine, uploadIs, uploadRow, write } from "./scene.mjs";
 
 const MIB = 1024 * 1024;
 
@@ -15,26 +15,8 @@ function puts(page) {
     return seen;
 }
 
-/** A page that reaches the server through a slow line, so that something can happen in the middle of an upload. */
-async function slowly(t, { bytesPerSecond, files, args }) {
-    const made = await scene(t, { files, args });
-    const line = await new SlowLine(t, made.server, { bytesPerSecond }).open();
-    await made.page.goto(line.url);
-    await connected(made.page);
-    return { ...made, line };
-}
-
-/** Waits until the server has so many bytes of an upload that is on its way. */
-const partial = (server, size) => eventually(`${size} bytes are on the server's disk`, () => {
-    const folder = path.join(server.dir, ".hostdir/partial");
-    return fs.existsSync(folder) && fs.readdirSync(folder).some((name) => {
-        const file = path.join(folder, name);
-        return fs.statSync(file, { throwIfNoEntry: false })?.size >= size;
-    });
-});
-
 test("a chosen file arrives as it is, with its time, and its progress is seen", async (t) => {
-    const { page, server, local } = await slowly(t, { bytesPerSecond: 16 * MIB });
+    const { page, server, local } = await sceneByLine(t, { bytesPerSecond: 16 * MIB });
     const bytes = content(12 * MIB);
     const file = write(local, "año nuevo.bin", bytes);
     fs.utimesSync(file, 1_700_000_000, 1_700_000_000);
@@ -125,36 +107,36 @@ test("a server that takes no uploads is not offered any", async (t) => {
 });
 
 test("an upload goes on where it was when the server was killed, and only the rest is sent", async (t) => {
-    const { page, server, local } = await slowly(t, { bytesPerSecond: 12 * MIB });
+    const { page, server, local, line } = await sceneByLine(t, { allowance: 8 * MIB });
     const sent = puts(page);
-    const bytes = content(24 * MIB);
+    const bytes = content(12 * MIB);
     await page.locator("#files-input").setInputFiles(write(local, "big.bin", bytes));
-    await partial(server, 8 * MIB);
+    await partial(server, 6 * MIB);
     await server.kill();
     await uploadIs(page, "big.bin", "waiting");
     await page.locator("#link[data-state=lost]").waitFor();
+    line.allow(Infinity);
     await server.start();
     await uploadIs(page, "big.bin", "stored");
     await uploadRow(page, "big.bin").getByText(/went on from \d+%/).waitFor();
     assert.ok(server.hosted("big.bin").equals(bytes));
-    const [, from] = /^bytes (\d+)-25165823\/25165824$/.exec(sent.at(-1)["content-range"]);
-    assert.ok(Number(from) >= 4 * MIB, `from ${from}`);
+    const [, from] = /^bytes (\d+)-12582911\/12582912$/.exec(sent.at(-1)["content-range"]);
+    assert.ok(Number(from) >= 6 * MIB, `from ${from}`);
     assert.equal(sent.at(-1)["hostdir-upload"], sent[0]["hostdir-upload"]);
     assert.match(sent.at(-1)["hostdir-prefix"], /^blake3=[0-9a-f]{64}$/);
 });
 
 test("what a server holds that is not the beginning of the file is sent anew", async (t) => {
-    const { page, server, local } = await slowly(t, { bytesPerSecond: 12 * MIB });
+    const { page, server, local, line } = await sceneByLine(t, { allowance: 4 * MIB });
     const sent = puts(page);
-    const bytes = content(16 * MIB);
+    const bytes = content(6 * MIB);
     await page.locator("#files-input").setInputFiles(write(local, "big.bin", bytes));
-    await partial(server, 4 * MIB);
+    const held = await partial(server, 2 * MIB);
     await server.kill();
-    const folder = path.join(server.dir, ".hostdir/partial");
-    const [held] = fs.readdirSync(folder);
-    const file = fs.openSync(path.join(folder, held), "r+");
+    const file = fs.openSync(held, "r+");
     fs.writeSync(file, "other", 1000);
     fs.closeSync(file);
+    line.allow(Infinity);
     await server.start();
     await uploadIs(page, "big.bin", "stored");
     assert.ok(server.hosted("big.bin").equals(bytes));
@@ -162,24 +144,28 @@ test("what a server holds that is not the beginning of the file is sent anew", a
 });
 
 test("a line that breaks again and again delays an upload and nothing else", async (t) => {
-    const { page, server, local, line } = await slowly(t, { bytesPerSecond: 16 * MIB });
-    const bytes = content(24 * MIB);
+    const { page, server, local, line } = await sceneByLine(t, { allowance: 4 * MIB });
+    const bytes = content(20 * MIB);
     await page.locator("#files-input").setInputFiles(write(local, "big.bin", bytes));
-    for (const reached of [4, 10, 16]) {
+    for (const reached of [2, 6, 10]) {
         await partial(server, reached * MIB);
         line.cut();
+        line.allow(5 * MIB);
     }
+    await partial(server, 14 * MIB);
+    line.allow(Infinity);
     await uploadIs(page, "big.bin", "stored");
     assert.ok(server.hosted("big.bin").equals(bytes));
 });
 
 test("a file that is chosen again after the page was closed goes on", async (t) => {
-    const { page, context, server, local, line } = await slowly(t, { bytesPerSecond: 12 * MIB });
-    const bytes = content(16 * MIB);
+    const { page, context, server, local, line } = await sceneByLine(t, { allowance: 6 * MIB });
+    const bytes = content(8 * MIB);
     const file = write(local, "big.bin", bytes);
     await page.locator("#files-input").setInputFiles(file);
-    await partial(server, 6 * MIB);
+    await partial(server, 4 * MIB);
     await page.close();
+    line.allow(Infinity);
     const again = await context.newPage();
     const sent = puts(again);
     await again.goto(line.url);
@@ -191,11 +177,12 @@ test("a file that is chosen again after the page was closed goes on", async (t) 
 });
 
 test("a cancelled upload leaves nothing behind, and can be taken up again", async (t) => {
-    const { page, server, local } = await slowly(t, { bytesPerSecond: 8 * MIB });
-    const bytes = content(12 * MIB);
+    const { page, server, local, line } = await sceneByLine(t, { allowance: 3 * MIB });
+    const bytes = content(4 * MIB);
     await page.locator("#files-input").setInputFiles(write(local, "big.bin", bytes));
-    await partial(server, 3 * MIB);
+    await partial(server, 2 * MIB);
     await page.getByRole("button", { name: "Cancel big.bin" }).click();
+    line.allow(Infinity);
     await uploadIs(page, "big.bin", "cancelled");
     assert.equal(server.hosted("big.bin"), null);
     await page.getByRole("button", { name: "Try big.bin again" }).click();
@@ -204,23 +191,23 @@ test("a cancelled upload leaves nothing behind, and can be taken up again", asyn
 });
 
 test("a file that is changed while it is sent is not stored, and the page says what to do", async (t) => {
-    const { page, server, local } = await slowly(t, { bytesPerSecond: 8 * MIB });
-    const file = write(local, "big.bin", content(12 * MIB));
+    const { page, server, local, line } = await sceneByLine(t, { allowance: 3 * MIB });
+    const file = write(local, "big.bin", content(4 * MIB));
     await page.locator("#files-input").setInputFiles(file);
-    await partial(server, 3 * MIB);
+    await partial(server, 2 * MIB);
     fs.writeFileSync(file, "something else");
-    await server.kill();
-    await server.start();
+    line.cut();
+    line.allow(Infinity);
     await uploadRow(page, "big.bin").getByText(/The file was changed or can no longer be read/).waitFor();
     assert.equal(server.hosted("big.bin"), null);
 });
 
-test("a thousand files arrive, and the list stays short", async (t) => {
+test("hundreds of files arrive, and the list stays short", async (t) => {
     const { page, server, local } = await scene(t);
-    for (let number = 0; number < 1000; number += 1) write(local, `thousand/${number}.txt`, String(number));
-    await page.locator("#folder-input").setInputFiles(path.join(local, "thousand"));
-    await page.getByText("1,000 files stored").waitFor();
-    assert.equal(fs.readdirSync(path.join(server.dir, "thousand")).length, 1000);
+    for (let number = 0; number < 300; number += 1) write(local, `hundreds/${number}.txt`, String(number));
+    await page.locator("#folder-input").setInputFiles(path.join(local, "hundreds"));
+    await page.getByText("300 files stored").waitFor();
+    assert.equal(fs.readdirSync(path.join(server.dir, "hundreds")).length, 300);
     assert.ok(await page.locator("#upload-list .upload").count() <= 20);
     await page.getByRole("button", { name: "Clear finished" }).click();
     assert.equal(await page.locator("#uploads").isVisible(), false);
