@@ -144,18 +144,25 @@ test("what a server holds that is not the beginning of the file is sent anew", a
 });
 
 test("a line that breaks again and again delays an upload and nothing else", async (t) => {
-    const { page, server, local, line } = await sceneByLine(t, { allowance: 4 * MIB });
-    const bytes = content(20 * MIB);
+    const { page, server, local, line } = await sceneByLine(t, { bytesPerSecond: 16 * MIB });
+    const sent = puts(page);
+    const bytes = content(24 * MIB);
     await page.locator("#files-input").setInputFiles(write(local, "big.bin", bytes));
-    for (const reached of [2, 6, 10]) {
+    for (const reached of [2, 6]) {
         await partial(server, reached * MIB);
         line.cut();
-        line.allow(5 * MIB);
     }
-    await partial(server, 14 * MIB);
-    line.allow(Infinity);
     await uploadIs(page, "big.bin", "stored");
     assert.ok(server.hosted("big.bin").equals(bytes));
+    assert.match(sent.at(-1)["content-range"], /^bytes [1-9]/);
+});
+
+test("a full disk is told before a byte is sent", async (t) => {
+    const { page, local } = await scene(t, { args: ["--min-free-space", "1000TiB"] });
+    const sent = puts(page);
+    await page.locator("#files-input").setInputFiles(write(local, "big.bin", content(2 * MIB)));
+    await uploadRow(page, "big.bin").getByText("The server's disk is full").waitFor();
+    assert.deepEqual(sent, []);
 });
 
 test("a file that is chosen again after the page was closed goes on", async (t) => {
@@ -165,6 +172,7 @@ test("a file that is chosen again after the page was closed goes on", async (t) 
     await page.locator("#files-input").setInputFiles(file);
     await partial(server, 4 * MIB);
     await page.close();
+    line.cut();
     line.allow(Infinity);
     const again = await context.newPage();
     const sent = puts(again);

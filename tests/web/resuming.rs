@@ -4,6 +4,7 @@ use crate::common::{Log, Random, Server, content, eventually};
 use crate::http::{Answer, Http, digest_field, get, served};
 use std::fs;
 use std::io::Write;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const ID: &str = "00112233445566778899aabbccddeeff";
@@ -153,6 +154,14 @@ fn a_first_attempt_that_is_sent_again_throws_nothing_away() {
     server.logged(Log::Transfers, &["status=incomplete"]);
     let again = go_on(&server, &content, 0, &format!("Hostdir-Prefix: {}\r\n", digest_field(b"")));
     assert!(again.problem(409, "changed").contains("150000"));
+    // Nor is it heard out: browsers read no answer before they have sent everything, or the connection ends.
+    let mut client = Http::connect(&server);
+    let fields = format!("Content-Length: 200000\r\nHostdir-Upload: {ID}\r\n{first}");
+    client.send("PUT /files/a/f", &fields, &content[..10]);
+    let asked = Instant::now();
+    client.answer().problem(409, "changed");
+    client.closed();
+    assert!(asked.elapsed() < Duration::from_secs(20));
     let (offset, prefix) = held(&server, 200_000);
     assert_eq!(offset, 150_000);
     assert_eq!(go_on(&server, &content, offset, &format!("Hostdir-Prefix: {}\r\n", prefix.unwrap())).status, 201);

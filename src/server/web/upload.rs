@@ -225,6 +225,8 @@ fn begin(exchange: &mut Exchange<'_>, mut upload: Upload, asked: &Asked) -> std:
     // and must not throw away what came of the first one.
     if asked.part.is_some() && (offset != held || is_other) {
         let why = format!("{held} bytes of this upload are here, and not those that came before yours");
+        // Who sends what is not wanted would otherwise be heard out, perhaps for gigabytes, before it learns what is.
+        exchange.stop_listening();
         return Err(Problem::new(409, ErrorCode::Changed, why));
     }
     exchange.shared.store.begin_upload(&mut upload, offset)?;
