@@ -124,6 +124,7 @@ impl Stream {
             if self.input.unread().is_empty() {
                 self.input.release();
                 self.appetite = self.appetite.min(INPUT_AT_FIRST);
+                self.release_large_output();
             }
             self.transport.wait_readable(deadline).map_err(|error| timed(operation, limit, error))?;
         }
@@ -302,6 +303,13 @@ impl Stream {
         let deadline = after(Instant::now(), patience);
         let mut sink = vec![0; INPUT];
         while matches!(self.transport.read(&mut sink, deadline), Ok(count) if count > 0) && Instant::now() < deadline {}
+    }
+
+    /// What a small answer needs may stay: an exchange of short messages would take it anew each time.
+    fn release_large_output(&mut self) {
+        if self.output.is_empty() && self.output.capacity() > INPUT_AT_FIRST {
+            self.output = Vec::new();
+        }
     }
 
     fn write_all(&mut self, mut bytes: &[u8], more: More) -> Result<()> {

@@ -56,6 +56,18 @@ pub(super) enum Direction {
     Upload,
 }
 
+impl Direction {
+    pub(super) const ALL: [Self; 2] = [Self::Download, Self::Upload];
+
+    /// The name in logs and metrics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Upload => "upload",
+        }
+    }
+}
+
 /// A place among the sessions; given back when dropped, also where no thread could be started for it.
 #[derive(Debug)]
 pub(super) struct Admitted {

@@ -7,7 +7,6 @@ use super::admission::Direction;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::io::{IsTerminal, Write, stdout};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -116,16 +115,15 @@ fn live_line(shared: &Arc<Shared>, rate: &mut Rate) -> String {
     let running: Vec<_> = sessions.iter().filter_map(|live| live.transfer()).collect();
     let count = |direction| running.iter().filter(|transfer| transfer.direction == direction).count();
     let moving: u64 = running.iter().map(|transfer| transfer.progress.moved()).sum();
-    let bytes = shared.stats.bytes.load(Ordering::Relaxed) + moving;
+    let bytes = shared.stats.bytes() + moving;
+    let (good, bad) = shared.stats.good_and_bad();
     let speed = bytes.saturating_sub(rate.bytes) as f64 / rate.at.elapsed().as_secs_f64();
     *rate = Rate { at: Instant::now(), bytes };
     format!(
-        " {} clients · {} ↓ {} ↑ · {}/s · {} ok {} failed since the start ",
+        " {} clients · {} ↓ {} ↑ · {}/s · {good} ok {bad} failed since the start ",
         sessions.len(),
         count(Direction::Download),
         count(Direction::Upload),
         bytesize::ByteSize(speed as u64).display().iec(),
-        shared.stats.ok.load(Ordering::Relaxed),
-        shared.stats.failed.load(Ordering::Relaxed),
     )
 }

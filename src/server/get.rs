@@ -76,7 +76,7 @@ fn find(session: &Session<'_>, get: &Get) -> Result<(RemotePath, Part)> {
 
 /// A small whole file: read first, so that FILE already tells the truth about it.
 fn send_small(session: &mut Session<'_>, part: &Part, record: &mut Record) -> Result<()> {
-    let bytes = read_unchanged(&part.open)?;
+    let bytes = read_unchanged(&part.open, 0, part.length)?;
     session.connection.send_reply(&header(part, record))?;
     session.connection.send_data(&bytes)?;
     record.bytes = part.length;
@@ -139,10 +139,10 @@ fn header(part: &Part, record: &Record) -> Reply {
     })
 }
 
-/// Reads a whole file of which at most [`SMALL`] bytes are, and makes sure that they are of one state of it.
-pub(super) fn read_unchanged(open: &OpenFile) -> Result<Vec<u8>> {
-    let size = usize::try_from(open.state.size).unwrap_or(0);
-    let bytes = read_exactly(&open.file, 0, size).map_err(|error| Error::local("read", THE_FILE, error))?;
+/// Reads a few bytes of a file, and makes sure that it did not change since it was opened.
+pub(super) fn read_unchanged(open: &OpenFile, offset: u64, length: u64) -> Result<Vec<u8>> {
+    let size = usize::try_from(length).unwrap_or(usize::MAX);
+    let bytes = read_exactly(&open.file, offset, size).map_err(|error| Error::local("read", THE_FILE, error))?;
     if bytes.len() != size {
         return Err(changed());
     }

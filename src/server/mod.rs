@@ -80,6 +80,8 @@ pub(super) struct Shared {
     stats: Stats,
     console: Console,
     next_transfer: AtomicU64,
+    /// When it started, since the epoch.
+    started: Duration,
     grouped: put::Grouped,
     mimes: web::Mimes,
 }
@@ -105,6 +107,7 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         stats: Stats::default(),
         console,
         next_transfer: AtomicU64::new(started.as_secs() << 24),
+        started,
         grouped: put::Grouped::new(descriptors),
         mimes: web::Mimes::default(),
         store,

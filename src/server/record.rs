@@ -11,9 +11,40 @@ use std::time::Instant;
 /// What the server did since it started.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
-    pub(super) ok: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) bytes: AtomicU64,
+    ended: [[[AtomicU64; Status::ALL.len()]; Via::ALL.len()]; Direction::ALL.len()],
+    bytes: [[AtomicU64; Via::ALL.len()]; Direction::ALL.len()],
+}
+
+impl Stats {
+    /// Transfers that ended so.
+    pub(super) fn ended(&self, direction: Direction, via: Via, status: Status) -> u64 {
+        self.ended[direction as usize][via as usize][status as usize].load(Ordering::Relaxed)
+    }
+
+    /// Bytes that transfers which ended have moved.
+    pub(super) fn bytes_of(&self, direction: Direction, via: Via) -> u64 {
+        self.bytes[direction as usize][via as usize].load(Ordering::Relaxed)
+    }
+
+    /// Transfers that ended well, and those that did not.
+    pub(super) fn good_and_bad(&self) -> (u64, u64) {
+        let (mut good, mut bad) = (0, 0);
+        for (status, count) in self.ended.as_flattened().iter().flat_map(|counts| Status::ALL.iter().zip(counts)) {
+            *(if status.is_good() { &mut good } else { &mut bad }) += count.load(Ordering::Relaxed);
+        }
+        (good, bad)
+    }
+
+    /// Bytes of all transfers that ended.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.as_flattened().iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    fn note(&self, record: &Record, status: Status) {
+        let (direction, via) = (record.direction as usize, record.via as usize);
+        self.ended[direction][via][status as usize].fetch_add(1, Ordering::Relaxed);
+        self.bytes[direction][via].fetch_add(record.bytes, Ordering::Relaxed);
+    }
 }
 
 /// A transfer that began.
@@ -45,6 +76,9 @@ pub(super) enum Via {
 }
 
 impl Via {
+    pub(super) const ALL: [Self; 4] = [Self::Native, Self::Web, Self::RelayA, Self::RelayB];
+
+    /// The name in logs and metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -73,7 +107,15 @@ pub(super) enum Status {
 }
 
 impl Status {
-    fn name(self) -> &'static str {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Ok, Self::Sent, Self::Aborted, Self::Incomplete, Self::Failed, Self::Refused];
+
+    fn is_good(self) -> bool {
+        matches!(self, Self::Ok | Self::Sent)
+    }
+
+    /// The name in logs and metrics.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Sent => "sent",
@@ -111,15 +153,9 @@ impl Record {
 
     /// Ends the record: one line.
     pub(super) fn end(&self, shared: &Shared, status: Status, cause: Option<&str>) {
-        let is_good = matches!(status, Status::Ok | Status::Sent);
-        let counter = if is_good { &shared.stats.ok } else { &shared.stats.failed };
-        counter.fetch_add(1, Ordering::Relaxed);
-        shared.stats.bytes.fetch_add(self.bytes, Ordering::Relaxed);
-        let event = match self.direction {
-            Direction::Download => "download",
-            Direction::Upload => "upload",
-        };
-        let level = if is_good { log::Level::Info } else { log::Level::Warn };
+        shared.stats.note(self, status);
+        let event = self.direction.name();
+        let level = if status.is_good() { log::Level::Info } else { log::Level::Warn };
         let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let size = self.size.unwrap_or(self.offset + self.bytes);
         let (id, client, via, path, status) = (self.id, self.client, self.via.name(), &self.path, status.name());

@@ -1,11 +1,13 @@
 //! Tells a newcomer that there is no room, or that the server is stopping, without a thread for it.
 //!
-//! The accepting thread says it: a new socket always has room for a few hundred bytes. One thread holds the sockets of all
-//! of them for a moment after that word, and throws away what they send: closing a socket with unread input resets the
-//! connection, and the word would be lost.
+//! It is told in the protocol that it speaks, which its first bytes say: where they are here already, the accepting thread
+//! tells it, since a new socket always has room for a few hundred bytes. One thread waits for the first bytes of the others,
+//! and holds the sockets of all of them for a moment after that word, and throws away what they send: closing a socket with
+//! unread input resets the connection, and the word would be lost.
 
+use super::web;
 use crate::error::{Error, Result};
-use crate::wire::{PREAMBLE, Reply};
+use crate::wire::{Guess, PREAMBLE, Reply, sniff};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -16,14 +18,30 @@ use std::time::{Duration, Instant};
 const WAITING: usize = 256;
 /// Refused sockets that are held at a time.
 const HELD: usize = 1024;
-/// How long each is held.
+/// How long the first bytes of each are waited for, and how long it is held after its word.
 const LINGER: Duration = Duration::from_secs(1);
-/// How often what they send is thrown away.
-const TICK: Duration = Duration::from_millis(100);
+/// How often what they send is looked at, or thrown away.
+const TICK: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Refuser {
-    refused: Sender<TcpStream>,
+    refused: Sender<Held>,
+}
+
+/// A refused newcomer.
+#[derive(Debug)]
+struct Held {
+    socket: TcpStream,
+    since: Instant,
+    /// What it is still to be told.
+    word: Option<Word>,
+}
+
+/// A refusal, in each protocol.
+#[derive(Debug)]
+struct Word {
+    native: Vec<u8>,
+    http: Vec<u8>,
 }
 
 impl Refuser {
@@ -37,42 +55,87 @@ impl Refuser {
     }
 
     pub(super) fn refuse(&self, socket: TcpStream, refusal: &Error) {
-        let mut word = PREAMBLE.to_vec();
-        Reply::Error(refusal.to_fault()).encode(&mut word);
-        if say(&socket, &word).is_ok() {
-            throw_away(&socket);
-            // Where too many are held already, the word must do.
-            let _ = self.refused.try_send(socket);
+        if socket.set_nonblocking(true).is_err() {
+            return;
+        }
+        let mut held = Held { socket, since: Instant::now(), word: Some(Word::of(refusal)) };
+        held.tell_if_known();
+        // Where too many are held already, a word that may be of the wrong protocol must do.
+        if let Err(error) = self.refused.try_send(held) {
+            error.into_inner().tell_anyway();
         }
     }
 }
 
-fn linger(queue: &Receiver<TcpStream>) {
-    let mut held: VecDeque<(Instant, TcpStream)> = VecDeque::new();
+impl Word {
+    fn of(refusal: &Error) -> Self {
+        let mut native = PREAMBLE.to_vec();
+        Reply::Error(refusal.to_fault()).encode(&mut native);
+        Self { native, http: web::refusal(refusal) }
+    }
+}
+
+impl Held {
+    /// Tells it, if its first bytes say how.
+    fn tell_if_known(&mut self) {
+        let mut first = [0; PREAMBLE.len()];
+        let Ok(count) = self.socket.peek(&mut first) else { return };
+        match sniff(first.get(..count).unwrap_or_default()) {
+            Guess::Incomplete => {}
+            Guess::Http => self.tell(|word| &word.http),
+            Guess::Native | Guess::Tls | Guess::Unknown => self.tell_anyway(),
+        }
+    }
+
+    /// Tells it, although it has not said what it speaks.
+    fn tell_anyway(&mut self) {
+        self.tell(|word| &word.native);
+    }
+
+    fn tell(&mut self, choose: fn(&Word) -> &Vec<u8>) {
+        if let Some(word) = self.word.take() {
+            // A newcomer that cannot be told is gone.
+            let _ = (&self.socket).write_all(choose(&word)).and_then(|()| self.socket.shutdown(Shutdown::Write));
+            self.since = Instant::now();
+        }
+    }
+
+    /// Goes on with it; whether it is to be held any longer.
+    fn tend(&mut self) -> bool {
+        if self.word.is_some() {
+            self.tell_if_known();
+        }
+        if self.word.is_some() && self.since.elapsed() >= LINGER {
+            self.tell_anyway();
+        }
+        if self.word.is_none() {
+            throw_away(&self.socket);
+        }
+        self.since.elapsed() < LINGER
+    }
+}
+
+fn linger(queue: &Receiver<Held>) {
+    let mut held: VecDeque<Held> = VecDeque::new();
     let mut tidied = Instant::now();
     loop {
         let patience = if held.is_empty() { Duration::from_secs(3600) } else { TICK };
         match queue.recv_timeout(patience) {
-            Ok(socket) => held.push_back((Instant::now(), socket)),
+            Ok(newcomer) => held.push_back(newcomer),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         if tidied.elapsed() >= TICK {
             tidied = Instant::now();
-            held.iter().for_each(|(_, socket)| throw_away(socket));
+            held.retain_mut(Held::tend);
         }
-        while held.len() > HELD || held.front().is_some_and(|(since, _)| since.elapsed() >= LINGER) {
-            if let Some((_, socket)) = held.pop_front() {
-                throw_away(&socket);
-            }
+        if held.len() > HELD
+            && let Some(mut oldest) = held.pop_front()
+        {
+            oldest.tell_anyway();
+            throw_away(&oldest.socket);
         }
     }
-}
-
-fn say(mut socket: &TcpStream, word: &[u8]) -> std::io::Result<()> {
-    socket.set_nonblocking(true)?;
-    socket.write_all(word)?;
-    socket.shutdown(Shutdown::Write)
 }
 
 fn throw_away(mut socket: &TcpStream) {

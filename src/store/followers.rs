@@ -82,6 +82,11 @@ impl Followers {
         Ok(Follower { followers: Arc::clone(self), key, registered, taken: 0 })
     }
 
+    /// How many follow anything.
+    pub(super) fn count(&self) -> usize {
+        self.registered.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The subscribers that follow a path, with their names.
     pub(super) fn present(&self, path: &RemotePath) -> Vec<(SubscriberId, String)> {
         let registered = self.registered.read().unwrap_or_else(PoisonError::into_inner);

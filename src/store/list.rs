@@ -27,27 +27,26 @@ pub type OnPage<'a> = dyn FnMut(Entries) -> Result<()> + 'a;
 pub fn list(root: &Root, list: &List, on_page: &mut OnPage<'_>) -> Result<Listed> {
     let folder = RemoteFolder::parse(&list.path)?;
     let limit = list.limit.unwrap_or(u64::MAX);
-    let mut walk = Walk {
-        root,
-        on_page,
-        limit,
-        recursive: list.recursive,
-        pending: PathStack::default(),
-        listed: Listed::default(),
-    };
+    let mut walk = Walk { limit, recursive: list.recursive, ..Walk::new(root, on_page) };
     match (root.open_folder(&folder), folder.path()) {
         (Ok(directory), _) => walk.folder(&folder, directory.as_fd())?,
         (Err(error), Some(path)) if error.code() == ErrorCode::NotFound => walk.single_file(path)?,
         (Err(error), _) => return Err(error),
     }
-    while let Some(path) = walk.next_pending() {
-        let folder = RemoteFolder::from(path);
-        match root.open_folder(&folder) {
-            Ok(directory) => walk.folder(&folder, directory.as_fd())?,
-            Err(_) => one_more(&mut walk.listed.unreadable),
-        }
-    }
-    Ok(walk.listed)
+    walk.pending()
+}
+
+/// Reads a folder and all below it, depth first: each folder comes right before what is below it, with one page at least,
+/// which is empty if the folder is.
+///
+/// # Errors
+/// As for [`list`]; a file is no folder.
+pub fn walk(root: &Root, folder: &RemoteFolder, on_page: &mut OnPage<'_>) -> Result<Listed> {
+    let directory = root.open_folder(folder)?;
+    let mut walk = Walk { recursive: true, empty: EmptyFolders::Told, ..Walk::new(root, on_page) };
+    walk.folder(folder, directory.as_fd())?;
+    drop(directory);
+    walk.pending()
 }
 
 struct Walk<'a, 'p> {
@@ -55,11 +54,36 @@ struct Walk<'a, 'p> {
     on_page: &'a mut OnPage<'p>,
     limit: u64,
     recursive: bool,
+    empty: EmptyFolders,
     pending: PathStack,
     listed: Listed,
 }
 
-impl Walk<'_, '_> {
+/// Whether a folder without entries has a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EmptyFolders {
+    Skipped,
+    Told,
+}
+
+impl<'a, 'p> Walk<'a, 'p> {
+    fn new(root: &'a Root, on_page: &'a mut OnPage<'p>) -> Self {
+        let (pending, listed) = (PathStack::default(), Listed::default());
+        Self { root, on_page, limit: u64::MAX, recursive: false, empty: EmptyFolders::Skipped, pending, listed }
+    }
+
+    /// Reads the folders that were found, the last one first, and those that are found meanwhile.
+    fn pending(mut self) -> Result<Listed> {
+        while let Some(path) = self.next_pending() {
+            let folder = RemoteFolder::from(path);
+            match self.root.open_folder(&folder) {
+                Ok(directory) => self.folder(&folder, directory.as_fd())?,
+                Err(_) => one_more(&mut self.listed.unreadable),
+            }
+        }
+        Ok(self.listed)
+    }
+
     fn next_pending(&mut self) -> Option<RemotePath> {
         if self.listed.truncated {
             return None;
@@ -80,6 +104,7 @@ impl Walk<'_, '_> {
         let mut buffer = vec![MaybeUninit::uninit(); NAMES_BUFFER];
         let mut names = RawDir::new(directory, &mut buffer);
         let mut page = Page::default();
+        let mut is_told = self.empty == EmptyFolders::Skipped;
         while let Some(name) = names.next() {
             let Ok(name) = name else {
                 one_more(&mut self.listed.unreadable);
@@ -94,9 +119,10 @@ impl Walk<'_, '_> {
             page.push(entry);
             if page.bytes >= PAGE_BYTES {
                 self.hand_on(folder, &mut page)?;
+                is_told = true;
             }
         }
-        self.hand_on(folder, &mut page)
+        if page.entries.is_empty() && is_told { Ok(()) } else { self.hand_on(folder, &mut page) }
     }
 
     /// The entry of a name, unless it is one of those that are left out.
@@ -130,9 +156,6 @@ impl Walk<'_, '_> {
 
     fn hand_on(&mut self, folder: &RemoteFolder, page: &mut Page) -> Result<()> {
         let page = std::mem::take(page);
-        if page.entries.is_empty() {
-            return Ok(());
-        }
         (self.on_page)(Entries { folder: RawBytes(folder.as_bytes().to_vec()), entries: page.entries })
     }
 }
@@ -254,6 +277,30 @@ mod tests {
             let error = list(&root, &List { path: missing.into(), ..List::default() }, &mut |_| Ok(())).unwrap_err();
             assert_eq!(error.code(), ErrorCode::NotFound);
         }
+    }
+
+    #[test]
+    fn a_walk_tells_each_folder_right_before_what_is_below_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["a/empty", "a/full/deep", "b"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        std::fs::write(dir.path().join("a/full/file"), b"").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let mut told: Vec<String> = Vec::new();
+        walk(&root, &RemoteFolder::ROOT, &mut |page| {
+            told.push(String::from_utf8_lossy(&page.folder).into_owned());
+            Ok(())
+        })
+        .unwrap();
+        for (above, below) in [("", "a"), ("a", "a/empty"), ("a", "a/full"), ("a/full", "a/full/deep"), ("", "b")] {
+            let place = |path: &str| told.iter().position(|told| told == path).unwrap();
+            let between = &told[place(above) + 1..place(below)];
+            assert!(between.iter().all(|path| above.is_empty() || path.starts_with(&format!("{above}/"))), "{told:?}");
+        }
+        assert_eq!(told.len(), 6);
+        let file = RemoteFolder::parse(b"a/full/file").unwrap();
+        assert_eq!(walk(&root, &file, &mut |_| Ok(())).unwrap_err().code(), ErrorCode::NotFound);
     }
 
     #[test]

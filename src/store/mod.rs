@@ -11,6 +11,7 @@
 mod commit;
 mod digests;
 mod expire;
+mod figures;
 mod flush;
 mod followers;
 mod journal;
@@ -28,9 +29,10 @@ mod watch;
 pub use commit::{Answer, NewFolder};
 pub use digests::{Digests, Pending};
 pub use expire::Expiry;
+pub use figures::Figures;
 pub use followers::{Follower, Notice};
 pub use journal::{Arrival, Journal, Keep, NewArrival, Opened, Removal, Span};
-pub use list::{OnPage, list, totals};
+pub use list::{OnPage, list, totals, walk};
 pub use live::{End, LiveReader, LiveUpload, Next};
 pub use rules::{Limit, Rule};
 pub use topics::{LiveSource, Told};
@@ -40,13 +42,13 @@ pub use watch::Watch;
 use crate::conflict::{Place, find_place};
 use crate::connection::Interrupt;
 use crate::error::{Error, Result};
-use crate::root::{OpenFile, Root};
+use crate::root::{FileState, OpenFile, Root};
 use crate::staged::Staging;
-use crate::wire::{Digest, ErrorCode, List, Listed, OnConflict, Put, RemotePath};
+use crate::wire::{Digest, ErrorCode, List, Listed, OnConflict, Put, RemoteFolder, RemotePath};
 use followers::Followers;
 use live::LiveUploads;
 use receivers::Receivers;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, fstat};
 use space::Space;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -184,6 +186,24 @@ impl Store {
             Ok(path) => self.explain(&path, error),
             Err(_) => error,
         })
+    }
+
+    /// Reads a folder and all below it, page by page.
+    ///
+    /// # Errors
+    /// As for [`walk()`].
+    pub fn walk(&self, folder: &RemoteFolder, on_page: &mut OnPage<'_>) -> Result<Listed> {
+        walk(&self.root, folder, on_page)
+    }
+
+    /// The modification time of a folder, nanoseconds since the epoch.
+    ///
+    /// # Errors
+    /// As for [`Root::open_folder`].
+    pub fn folder_modified(&self, folder: &RemoteFolder) -> Result<i64> {
+        let open = self.root.open_folder(folder)?;
+        let stat = fstat(&open).map_err(|error| Error::local("stat", folder, error))?;
+        Ok(FileState::of(&stat).modified)
     }
 
     /// Files in the whole host directory, and their bytes.

@@ -4,8 +4,9 @@
 
 use crate::connection::Stream;
 use crate::error::{Error, Result};
-use crate::wire::Violation;
+use crate::transfer::Source;
 use crate::wire::http::{BadRequest, ChunkPlace, Framing, chunk_head, trailer_length};
+use crate::wire::{ErrorCode, Violation};
 
 /// Chunks from this size on are read to where they are wanted.
 const LARGE: u64 = 64 * 1024;
@@ -51,11 +52,6 @@ impl Body {
         }
     }
 
-    /// Whether nothing more can be read of it without waiting for the client, as far as that is worth asking now.
-    pub(super) fn is_dry(&self, stream: &Stream) -> bool {
-        !stream.has_input()
-    }
-
     /// Reads some bytes; 0 at its end.
     ///
     /// # Errors
@@ -81,13 +77,42 @@ impl Body {
     pub(super) fn discard(&mut self, stream: &mut Stream, most: u64) -> Result<bool> {
         let mut sink = vec![0; SINK];
         let mut read: u64 = 0;
-        while read <= most {
+        while read < most {
             match self.read(stream, &mut sink)? {
-                0 => return Ok(true),
+                0 => break,
                 count => read = read.saturating_add(count as u64),
             }
         }
         Ok(self.is_done())
+    }
+}
+
+/// A body whose bytes are wanted.
+#[derive(Debug)]
+pub(super) struct Incoming<'a> {
+    stream: &'a mut Stream,
+    body: &'a mut Body,
+    /// Bytes that may still come.
+    left: u64,
+}
+
+impl<'a> Incoming<'a> {
+    /// The rest of a body, of which at most `limit` bytes are taken.
+    pub(super) fn new(stream: &'a mut Stream, body: &'a mut Body, limit: u64) -> Self {
+        Self { stream, body, left: limit }
+    }
+}
+
+impl Source for Incoming<'_> {
+    fn read(&mut self, room: &mut [u8]) -> Result<usize> {
+        let count = self.body.read(self.stream, room)?;
+        let left = self.left.checked_sub(count as u64);
+        self.left = left.ok_or_else(|| Error::refused(ErrorCode::Mismatch, "more bytes than announced"))?;
+        Ok(count)
+    }
+
+    fn is_dry(&self) -> bool {
+        !self.stream.has_input()
     }
 }
 

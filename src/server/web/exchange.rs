@@ -109,6 +109,15 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
+    /// Answers with JSON.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(super) fn respond_json(&mut self, response: Response, body: &serde_json::Value) -> Result<()> {
+        let response = response.field("Content-Type", "application/json").field("Cache-Control", "no-store");
+        self.respond(response, body.to_string().as_bytes())
+    }
+
     /// Answers with a head alone: one that announces a body, to HEAD or with 304, or one that has none.
     ///
     /// # Errors
@@ -161,6 +170,21 @@ impl<'a> Exchange<'a> {
         self.after = After::Close;
     }
 
+    /// What still comes of the body is of no use any more, nor is the connection after this answer.
+    pub(super) fn stop_listening(&mut self) {
+        (self.body, self.after) = (Body::of(Framing::None), After::Close);
+    }
+
+    /// Listens to a client that sends a body although it was refused, for as long as it keeps to the rate of a transfer:
+    /// many look for the answer only when they have sent everything.
+    pub(super) fn hear_out(&mut self) {
+        let is_sending = self.head.method == Method::Put && !self.body.is_done() && !self.awaits_continue;
+        if is_sending && self.stream.flush(More::Nothing).is_ok() {
+            // However it ends, the answer was sent.
+            let _ = self.body.discard(self.stream, u64::MAX);
+        }
+    }
+
     /// What becomes of the connection now.
     pub(super) fn after(&self) -> After {
         if self.stage == Stage::Whole { self.after } else { After::Cut }
@@ -172,8 +196,8 @@ impl<'a> Exchange<'a> {
         if self.body.is_done() || self.after != After::Request {
             return Ok(());
         }
-        let is_small = self.body.length().is_some_and(|length| length <= UNEXPECTED_BODY);
-        if self.awaits_continue || !is_small || !self.body.discard(self.stream, UNEXPECTED_BODY)? {
+        let is_large = self.body.length().is_some_and(|length| length > UNEXPECTED_BODY);
+        if self.awaits_continue || is_large || !self.body.discard(self.stream, UNEXPECTED_BODY)? {
             self.after = After::Close;
         }
         Ok(())

@@ -5,15 +5,23 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod access;
+mod archive;
 mod body;
 mod events;
 mod exchange;
+mod files;
+mod following;
 mod health;
+mod kind;
+mod listing;
+mod metrics;
+mod outlet;
 mod page;
 mod relay;
 mod response;
 mod route;
 mod upgrade;
+mod upload;
 
 pub use access::WebAccess;
 pub(super) use relay::Mimes;
@@ -82,6 +90,13 @@ pub(super) fn run(mut stream: Stream, live: Arc<Live>, shared: &Shared) {
     if is_known {
         shared.console.left(live.peer);
     }
+}
+
+/// What a newcomer that speaks HTTP and is not let in is told.
+pub(super) fn refusal(error: &Error) -> Vec<u8> {
+    let fault = error.to_fault();
+    let problem = Problem::from(Error::refused(fault.code, fault.message.unwrap_or_default()));
+    problem.to_last_answer().into_bytes()
 }
 
 impl Visit<'_> {
@@ -184,7 +199,10 @@ impl Visit<'_> {
         }
         match exchange.after() {
             After::Request => Ok(None),
-            After::Close => Ok(Some(End::Close)),
+            After::Close => {
+                exchange.hear_out();
+                Ok(Some(End::Close))
+            }
             After::Cut => Ok(Some(End::Cut)),
         }
     }
@@ -211,6 +229,9 @@ fn dispatch(exchange: &mut Exchange<'_>) -> std::result::Result<Option<upgrade::
 }
 
 fn log_refusal(live: &Live, problem: &Problem) {
+    if problem.is_logged() {
+        return;
+    }
     let (client, status, cause) = (live.peer, problem.status(), problem.error());
     log::info!(event = "refused", client:%, via = "web", status, cause:%; "");
 }

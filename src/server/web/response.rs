@@ -40,6 +40,8 @@ pub(super) struct Problem {
     status: u16,
     error: Error,
     fields: Vec<(&'static str, String)>,
+    /// Whether the log has it already, as the end of a transfer.
+    is_logged: bool,
 }
 
 impl Response {
@@ -94,13 +96,28 @@ impl Response {
 impl Problem {
     /// With a status that the error's code does not have by itself.
     pub(super) fn new(status: u16, code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { status, error: Error::refused(code, detail), fields: Vec::new() }
+        Self { status, error: Error::refused(code, detail), fields: Vec::new(), is_logged: false }
     }
 
     /// With a field more.
     pub(super) fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
         self
+    }
+
+    /// The same, which the log has already as the end of a transfer.
+    pub(super) fn logged(self) -> Self {
+        Self { is_logged: true, ..self }
+    }
+
+    /// Whether the log has it already.
+    pub(super) fn is_logged(&self) -> bool {
+        self.is_logged
+    }
+
+    /// The same with another status.
+    pub(super) fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
     }
 
     /// The status that tells it.
@@ -135,20 +152,25 @@ impl Problem {
         (fields.fold(response, |response, (name, value)| response.field(name, value)), body.to_string())
     }
 
+    /// The whole answer, as the last one of its connection.
+    pub(super) fn to_last_answer(&self) -> String {
+        let (response, body) = self.to_response();
+        let head = response.field("Connection", "close").into_text(Content::Length(body.len() as u64));
+        head + &body
+    }
+
     /// Queues the whole answer, which is the last one of its connection.
     ///
     /// # Errors
     /// Those of the connection.
     pub(super) fn send_last(&self, stream: &mut Stream) -> Result<()> {
-        let (response, body) = self.to_response();
-        response.field("Connection", "close").send(stream, Content::Length(body.len() as u64))?;
-        stream.send(body.as_bytes())
+        stream.send(self.to_last_answer().as_bytes())
     }
 }
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        Self { status: status(error.code()), error, fields: Vec::new() }
+        Self { status: status(error.code()), error, fields: Vec::new(), is_logged: false }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::exchange::{Answered, Exchange};
 use super::response::{Content, Problem, Response};
-use super::{access, health, page, upgrade};
+use super::{access, archive, files, health, listing, metrics, page, upgrade, upload};
 use crate::wire::ErrorCode;
 use crate::wire::http::{Head, Method};
 
@@ -30,7 +30,13 @@ enum At {
 /// Everything that there is.
 const ROUTES: &[Route] = &[
     Route { at: At::Exactly("/"), get: Some(page::answer), put: None, upgrade: Some(upgrade::Purpose::RelayA) },
+    Route { at: At::Below("/files/"), get: Some(files::answer), put: Some(upload::answer), upgrade: None },
+    Route { at: At::Exactly("/api/list"), get: Some(listing::answer), put: None, upgrade: None },
+    Route { at: At::Exactly("/api/server"), get: Some(listing::about), put: None, upgrade: None },
+    Route { at: At::Exactly("/api/upload"), get: Some(upload::progress), put: None, upgrade: None },
     Route { at: At::Exactly("/healthz"), get: Some(health::answer), put: None, upgrade: None },
+    Route { at: At::Exactly("/metrics"), get: Some(metrics::answer), put: None, upgrade: None },
+    Route { at: At::Below("/tar/"), get: Some(archive::answer), put: None, upgrade: None },
     Route { at: At::Exactly("/ws"), get: None, put: None, upgrade: Some(upgrade::Purpose::Events) },
     Route { at: At::Exactly("/receiver"), get: None, put: None, upgrade: Some(upgrade::Purpose::Receiver) },
     Route { at: At::Exactly("/sender"), get: None, put: None, upgrade: Some(upgrade::Purpose::Sender) },
