@@ -16,6 +16,7 @@
 //! | [`transfer`] | bytes between a file and a connection |
 //! | [`store`] | the host directory |
 //! | [`logging`] | the two logs |
+//! | [`discovery`] | finding a server on the local network |
 //! | [`display`] | what a terminal can show, and text fitted to it |
 //! | [`report`] | what the logs say, for people and programs |
 //! | [`manual`] | manual page and completions, made from the arguments |
@@ -30,6 +31,7 @@ pub mod client;
 pub mod configuration;
 pub mod conflict;
 pub mod connection;
+pub mod discovery;
 pub mod display;
 pub mod error;
 pub mod escape;

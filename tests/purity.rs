@@ -23,10 +23,11 @@ fn house() -> Vec<&'static str> {
 const STRANGERS: [(&str, &str); 1] = [("client", "server")];
 
 /// Those that may name less than what stands before them.
-const NARROWER: [(&str, &[&str]); 7] = [
+const NARROWER: [(&str, &[&str]); 8] = [
     ("escape", &[]),
     ("wire", &["escape"]),
     ("logging", &["escape", "error"]),
+    ("discovery", &["escape"]),
     ("display", &["escape"]),
     ("report", &["escape", "wire", "error", "logging", "display"]),
     ("manual", &[]),

@@ -125,7 +125,7 @@ fn the_readme_has_every_flag_and_no_other() {
 #[test]
 fn the_readme_has_every_command() {
     for (program, path, least) in
-        [("client", env!("CARGO_BIN_EXE_client"), 5), ("server", env!("CARGO_BIN_EXE_server"), 1)]
+        [("client", env!("CARGO_BIN_EXE_client"), 5), ("server", env!("CARGO_BIN_EXE_server"), 3)]
     {
         let help = help(path, &[]);
         let (_, commands) = help.split_once("\nCommands:\n").unwrap();
@@ -133,7 +133,9 @@ fn the_readme_has_every_command() {
         let names: Vec<&str> = names.filter(|name| *name != "help").collect();
         assert!(names.len() >= least, "{names:?}");
         for name in names {
-            assert!(README.contains(&format!("| `{program} {name}")), "the README does not have the command {name}");
+            let told = format!("`{program} {name}");
+            let mut rows = README.lines().filter(|line| line.starts_with("| `"));
+            assert!(rows.any(|row| row.contains(&told)), "the README does not have the command {program} {name}");
         }
     }
 }

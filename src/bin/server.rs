@@ -6,12 +6,16 @@ use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand};
 use hostdir::configuration::{self, Settings};
 use hostdir::connection::Deadlines;
+use hostdir::discovery::Announcement;
+use hostdir::display::quantity;
 use hostdir::error::Error;
+use hostdir::escape::harmless;
 use hostdir::logging;
 use hostdir::manual::Manual;
 use hostdir::report;
 use hostdir::server::{
-    self, Confinement, Console, Credentials, Drained, Level, RelayConfig, ServiceManager, Source, Stop, WebAccess,
+    self, Banner, Confinement, Console, Credentials, Drained, Level, RelayConfig, ServiceManager, Source, Stop,
+    WebAccess,
 };
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
 use hostdir::wire::{ErrorCode, RemoteFolder, RemotePath};
@@ -125,6 +129,10 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::SERVER.window.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400), env = "HOSTDIR_SERVER_STALL_TIMEOUT")]
     stall_timeout: u64,
 
+    /// Do not announce the server on the local network (mDNS, as _hostdir._tcp)
+    #[arg(long, env = "HOSTDIR_SERVER_NO_DISCOVERY", value_parser = BoolishValueParser::new())]
+    no_discovery: bool,
+
     /// The name that clients are shown [default: the name of this machine]
     #[arg(long, value_name = "NAME", env = "HOSTDIR_SERVER_NAME")]
     name: Option<String>,
@@ -225,7 +233,7 @@ fn run(arguments: &Arguments, settings: &Settings) -> Result<Drained, Error> {
     made.iter().flatten().flatten().for_each(|line| console.say(line));
     let directories: Result<Vec<_>, Error> = made.into_iter().collect();
     let result = directories.and_then(|_| serve(arguments, &console, &manager, confined, credentials));
-    console.flush();
+    console.close();
     result
 }
 
@@ -243,12 +251,14 @@ fn serve(
     let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
-    let log = watch_signals(&stop, manager, log, credentials.clone())
+    let log = watch_signals(&stop, console, manager, log, credentials.clone())
         .map_err(|error| Error::local("watch", "signals", error))?;
     announce(arguments, &listeners, credentials.as_ref(), console);
     manager.ready("Serving");
+    let name = arguments.name.clone().unwrap_or_else(machine_name);
+    let announcement = if arguments.no_discovery { None } else { answer_searches(&name, &listeners) };
     let config = server::Config {
-        name: arguments.name.clone().unwrap_or_else(machine_name),
+        name,
         max_connections: arguments.max_connections as usize,
         tls: credentials,
         deadlines: deadlines(arguments),
@@ -257,6 +267,7 @@ fn serve(
         relay: RelayConfig { max_size: arguments.relay_max_size.as_u64(), topic: arguments.relay_topic.clone() },
     };
     let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
+    drop(announcement);
     log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
     log.flush();
     Ok(drained)
@@ -424,10 +435,11 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew and reads certificates again. SIGXFSZ is caught, so that a
-/// file beyond the limit of this process is a failed write and not its end.
+/// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew and reads certificates again, unless it came because the
+/// terminal was closed. SIGXFSZ is caught, so that a file beyond the limit of this process is a failed write and not its end.
 fn watch_signals(
     stop: &Stop,
+    console: &Console,
     manager: &ServiceManager,
     log: logging::Handle,
     credentials: Option<Credentials>,
@@ -435,10 +447,10 @@ fn watch_signals(
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let log = Arc::new(log);
-    let (stop, manager, reopened) = (stop.clone(), manager.clone(), Arc::clone(&log));
+    let (stop, console, manager, reopened) = (stop.clone(), console.clone(), manager.clone(), Arc::clone(&log));
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            if signal == SIGHUP {
+            if signal == SIGHUP && !console.is_gone() {
                 manager.reloading();
                 reopened.reopen();
                 credentials.iter().for_each(Credentials::reload);
@@ -460,33 +472,40 @@ fn announce(arguments: &Arguments, listeners: &[TcpListener], credentials: Optio
         _ => "uploads add, never replace",
     };
     let version = env!("CARGO_PKG_VERSION");
-    let fingerprint = credentials.map(|it| it.identity().fingerprint());
-    let contents = count(&arguments.dir);
-    console.say(&format!("hostdir {version} · serving {} ({contents}) · {policy}", arguments.dir.display()));
-    if let Some(first) = addresses.first() {
-        let key = fingerprint.map(|it| format!(" --tls --fingerprint {it}")).unwrap_or_default();
-        console.say(&format!(" Clients:   client{}{key}", client_flags(*first)));
-    }
-    let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-    console.say(&format!(" Listening: {}", all.join(", ")));
-    console.say(&format!(" Logs:      {}", arguments.log_dir.display()));
+    let rights = if arguments.read_only { "read files" } else { "read and add files: --read-only" };
+    let warning = format!("Anyone on this network can {rights}");
+    let is_reachable = addresses.iter().any(|address| !address.ip().is_loopback());
+    let fingerprint = credentials.map(|it| it.identity().fingerprint().to_string());
+    console.greet(&Banner {
+        version,
+        directory: &shown(&arguments.dir),
+        contents: &count(&arguments.dir),
+        policy,
+        addresses: &addresses,
+        fingerprint: fingerprint.as_deref(),
+        logs: &shown(&arguments.log_dir),
+        warning: is_reachable.then_some(&warning),
+    });
     if let Some(fingerprint) = fingerprint {
-        console.say(&format!(" TLS only:  its key is {fingerprint}"));
         log::info!(event = "certificate", fingerprint:%; "");
     }
-    if addresses.iter().any(|address| !address.ip().is_loopback()) {
-        let rights = if arguments.read_only { "read files" } else { "read and add files (or not add: --read-only)" };
-        console.say(&format!(" Anyone on this network can {rights}"));
-    }
+    let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     log::info!(event = "start", version, dir:% = arguments.dir.display(), policy, listening:% = all.join(","); "");
 }
 
-/// How a client is pointed at an address; what it assumes by itself is left out.
-fn client_flags(address: SocketAddr) -> String {
-    let ip =
-        if address.ip().is_loopback() && address.is_ipv4() { String::new() } else { format!(" --ip {}", address.ip()) };
-    let port = if address.port() == 9000 { String::new() } else { format!(" --port {}", address.port()) };
-    ip + &port
+/// Lets clients find the server. A network on which that cannot be done is one on which addresses are typed.
+fn answer_searches(name: &str, listeners: &[TcpListener]) -> Option<Announcement> {
+    match Announcement::start(name, &server::addresses(listeners)) {
+        Ok(announcement) => announcement,
+        Err(error) => {
+            log::warn!(event = "discovery", cause:% = error; "clients will not find the server by themselves");
+            None
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    harmless(path.as_os_str().as_bytes())
 }
 
 /// What the host directory holds; counted on the side, because a large one takes longer than anybody wants to wait.
@@ -499,7 +518,7 @@ fn count(directory: &Path) -> String {
         let _ = send.send(totals);
     });
     match (counting, counted.recv_timeout(COUNTING)) {
-        (Ok(_), Ok(Ok((files, bytes)))) => format!("{files} files, {}", ByteSize(bytes).display().iec()),
+        (Ok(_), Ok(Ok((files, bytes)))) => format!("{}, {}", quantity::counted(files, "file"), quantity::size(bytes)),
         (Ok(_), Err(_)) => "many files".into(),
         _ => "not countable".into(),
     }

@@ -114,6 +114,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=1000), env = "HOSTDIR_RETRIES", global = true)]
     pub(super) retries: u32,
 
+    /// Do not look for servers on the local network (mDNS); only the menu does, and only without --ip or when asked
+    #[arg(long, env = "HOSTDIR_NO_DISCOVERY", value_parser = BoolishValueParser::new(), global = true)]
+    pub(super) no_discovery: bool,
+
     /// Colour on the terminal
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, env = "HOSTDIR_COLOR", global = true)]
     pub(super) color: Color,

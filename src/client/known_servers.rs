@@ -204,6 +204,7 @@ impl From<Damaged> for io::Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "figures of a test")]
 mod tests {
     use super::*;
 

@@ -33,6 +33,12 @@ impl Size {
     }
 }
 
+/// The signs that a terminal in the locale of this process can show.
+#[must_use]
+pub fn charset_of_locale() -> Charset {
+    if is_utf8(&|name| std::env::var_os(name)) { Charset::Unicode } else { Charset::Ascii }
+}
+
 /// When to use colour (`--color`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ColorChoice {
@@ -126,8 +132,6 @@ impl Terminal {
             // https://no-color.org: set and not empty.
             ColorChoice::Auto => on_terminal && !dumb && !is_set("NO_COLOR"),
         };
-        // POSIX: the first of the three that is set and not empty decides.
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(&variable).find(|value| !value.is_empty());
         Self {
             stdin: streams.stdin,
             stdout: streams.stdout,
@@ -136,7 +140,7 @@ impl Terminal {
             rows: size.rows,
             color: color(streams.stderr),
             color_on_stdout: color(streams.stdout),
-            unicode: locale.is_some_and(|locale| names_utf8(&locale.to_string_lossy())),
+            unicode: is_utf8(&variable),
             dumb,
         }
     }
@@ -146,6 +150,12 @@ struct Streams {
     stdin: bool,
     stdout: bool,
     stderr: bool,
+}
+
+/// POSIX: the first of the three variables that is set and not empty decides.
+fn is_utf8(variable: &impl Fn(&str) -> Option<OsString>) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
+    locale.is_some_and(|locale| names_utf8(&locale.to_string_lossy()))
 }
 
 fn names_utf8(locale: &str) -> bool {

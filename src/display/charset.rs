@@ -54,6 +54,18 @@ impl Charset {
         self.pick("←", "Left")
     }
 
+    /// From the server.
+    #[must_use]
+    pub fn down(self) -> &'static str {
+        self.pick("↓", "down")
+    }
+
+    /// To the server.
+    #[must_use]
+    pub fn up(self) -> &'static str {
+        self.pick("↑", "up")
+    }
+
     /// The up and down arrow keys.
     #[must_use]
     pub fn up_down(self) -> &'static str {

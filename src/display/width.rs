@@ -3,6 +3,8 @@
 //! Owns padding and shortening. Works on clusters: a character together with the marks, joiners and selectors that
 //! follow it, so that no accent and no emoji is cut in two. Expects text that [`crate::escape::harmless`] let through.
 
+use std::borrow::Cow;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::charset::Charset;
@@ -74,6 +76,80 @@ pub fn flow(parts: &[String], separator: &str, columns: usize, charset: Charset)
         }
     }
     lines
+}
+
+/// `text` on as many lines as it needs in `columns`: broken between its facts where it has several, else between words;
+/// a word that is wider than a line is cut in pieces. What is set in is set in a little further where it goes on.
+#[must_use]
+pub fn fold(text: &str, columns: usize, charset: Charset) -> Vec<String> {
+    if width(text) <= columns {
+        return vec![text.to_owned()];
+    }
+    let bare = text.trim_start_matches(' ');
+    let deep = (text.len() - bare.len()).min(columns / 4);
+    let first = " ".repeat(deep);
+    let next = if deep == 0 { String::new() } else { " ".repeat(deep + 2) };
+    let room = columns.saturating_sub(next.len()).max(1);
+    let mut lines: Vec<String> = Vec::new();
+    for fact in bare.split(charset.separator()) {
+        match lines.last_mut() {
+            Some(line) if width(line) + width(charset.separator()) + width(fact) <= room => {
+                line.push_str(charset.separator());
+                line.push_str(fact);
+            }
+            _ => lines.extend(words(fact, room)),
+        }
+    }
+    let indents = std::iter::once(&first).chain(std::iter::repeat(&next));
+    lines.into_iter().zip(indents).map(|(line, indent)| format!("{indent}{line}")).collect()
+}
+
+/// `text` broken between words.
+fn words(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.extend(pieces(word, columns)),
+        }
+    }
+    lines
+}
+
+fn pieces(mut word: &str, columns: usize) -> Vec<String> {
+    let mut pieces = Vec::new();
+    while width(word) > columns {
+        let piece = match start_of(word, columns) {
+            // Not even one character fits: it is shown all the same.
+            "" => break,
+            piece => piece,
+        };
+        pieces.push(piece.to_owned());
+        word = &word[piece.len()..];
+    }
+    pieces.push(word.to_owned());
+    pieces
+}
+
+/// `text` as a terminal of this charset can show it, in the same columns: in ASCII, a question mark for each column of
+/// anything else. An 8-bit terminal would show several wrong characters in its place, and obey some of them.
+#[must_use]
+pub fn spelled(text: &str, charset: Charset) -> Cow<'_, str> {
+    if charset == Charset::Unicode || text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let mut spelled = String::with_capacity(text.len());
+    for cluster in clusters(text) {
+        if cluster.is_ascii() {
+            spelled.push_str(cluster);
+        } else {
+            spelled.extend(std::iter::repeat_n('?', cluster_width(cluster)));
+        }
+    }
+    Cow::Owned(spelled)
 }
 
 fn start_of(text: &str, columns: usize) -> &str {
@@ -182,7 +258,47 @@ mod tests {
         assert_eq!(flow(&parts, " · ", 4, Charset::Unicode), ["one", "two", "thr…"]);
     }
 
+    #[test]
+    fn a_long_line_is_broken_between_facts_then_between_words() {
+        let overview = "Connected to nas · 1,284 files, 91.5 GiB · saving to ./downloads (212 GiB free)";
+        assert_eq!(fold(overview, 100, Charset::Unicode), [overview]);
+        assert_eq!(
+            fold(overview, 40, Charset::Unicode),
+            ["Connected to nas · 1,284 files, 91.5 GiB", "saving to ./downloads (212 GiB free)"]
+        );
+        assert_eq!(
+            fold(overview, 24, Charset::Unicode),
+            ["Connected to nas", "1,284 files, 91.5 GiB", "saving to ./downloads", "(212 GiB free)"]
+        );
+        assert_eq!(
+            fold(" ✗ big.iso   server went away", 16, Charset::Unicode),
+            [" ✗ big.iso  ", "   server went", "   away"]
+        );
+        assert_eq!(fold("abcdefgh ij", 5, Charset::Ascii), ["abcde", "fgh", "ij"]);
+    }
+
+    #[test]
+    fn what_an_ascii_terminal_cannot_show_keeps_its_columns() {
+        assert_eq!(spelled("año 日本.jpg", Charset::Ascii), "a?o ????.jpg");
+        assert_eq!(spelled("año", Charset::Unicode), "año");
+    }
+
     proptest! {
+        #[test]
+        fn no_folded_line_is_too_wide_and_nothing_is_lost(text in "\\PC{0,60}", columns in 4_usize..50) {
+            let lines = fold(&text, columns, Charset::Ascii);
+            prop_assert!(lines.iter().all(|line| width(line) <= columns), "{:?}", lines);
+            let bare = |text: &str| text.replace([' ', '-'], "");
+            prop_assert_eq!(bare(&lines.concat()), bare(&text));
+        }
+
+        #[test]
+        fn spelling_changes_no_width(text in "\\PC{0,40}") {
+            let shown = spelled(&text, Charset::Ascii);
+            prop_assert!(shown.is_ascii());
+            prop_assert_eq!(width(&shown), width(&text));
+        }
+
         #[test]
         fn a_fitted_text_takes_exactly_its_columns(text in "\\PC{0,40}", columns in 0_usize..50) {
             for charset in [Charset::Unicode, Charset::Ascii] {

@@ -85,7 +85,7 @@ impl Arrivals {
             // A receiver was quicker than the line of the upload.
             Some(known) if known.published.is_none() => {
                 known.published = Some(published);
-                known.path.clone_from(&transfer.path.clone().into_owned());
+                known.path = transfer.path.clone().into_owned();
             }
             // Numbers begin anew with a new journal.
             _ => {

@@ -26,7 +26,7 @@ mod web;
 
 pub use certificate::{Credentials, Source};
 pub use confinement::{Confinement, Level};
-pub use console::Console;
+pub use console::{Banner, Console};
 pub use listen::{addresses, bind};
 pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};

@@ -203,6 +203,7 @@ impl<'a> Session<'a> {
 
     /// Begins the record of a transfer.
     pub(super) fn record(&self, direction: Direction, path: String, size: Option<u64>) -> Record {
+        self.live.name_transfer(&path);
         Record::begin(self.shared, self.live.peer, Via::Native, direction, path, size)
     }
 

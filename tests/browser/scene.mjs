@@ -95,7 +95,7 @@ export class Server {
     async start(port = this.port) {
         const args = ["--ip", "127.0.0.1", "--port", String(port), "--dir", this.dir, "--log-dir", this.logs, "--min-free-space", "0", ...this.args];
         this.child = start(HOSTDIR_SERVER, args);
-        const listens = () => /Listening: 127\.0\.0\.1:(\d+)/.exec(this.child.said);
+        const listens = () => /Browser: +https?:\/\/127\.0\.0\.1:(\d+)\//.exec(this.child.said);
         const found = await eventually("the server listens", () => {
             assert.equal(this.child.exitCode, null, `the server ended: ${this.child.said}`);
             return listens();

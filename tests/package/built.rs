@@ -25,8 +25,8 @@ impl Running {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let port = lines.find_map(|line| {
-            let (_, rest) = line.split_once("Listening: 127.0.0.1:")?;
-            Some(rest.split(',').next()?.trim().to_owned())
+            let (_, rest) = line.split_once("http://127.0.0.1:")?;
+            Some(rest.split('/').next()?.to_owned())
         });
         // Read to the end, so that it never waits for a reader.
         std::thread::spawn(move || lines.for_each(drop));

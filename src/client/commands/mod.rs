@@ -16,7 +16,7 @@ use super::report::{Report, Style, error_json, print_json, say};
 use super::retry::Backoff;
 use super::session::Session;
 use super::terminal::Terminal;
-use super::terminal::progress::{Display, Progress};
+use super::terminal::progress::{Controls, Display, Progress};
 use super::trust::Trust;
 use super::{exit, menu};
 use crate::error::{Error, Result};
@@ -34,6 +34,8 @@ pub(super) struct Context {
     pub(super) terminal: Terminal,
     pub(super) cancel: Cancel,
     pub(super) trust: Arc<Trust>,
+    /// Whether somebody is at the keys while files move: in the menu. A command leaves standard input alone.
+    pub(super) attended: bool,
 }
 
 /// Does what the command line asks for; without a command, runs the menu.
@@ -49,7 +51,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
     };
     let trust = Arc::new(Trust::new(&settings, &terminal, &cancel));
-    let context = Context { settings, terminal, cancel, trust };
+    let context = Context { settings, terminal, cancel, trust, attended: false };
     let (name, result) = match command {
         None => ("menu", menu::run(&context)),
         Some(Command::List { paths, long, recursive, null, unsorted }) => {
@@ -151,6 +153,12 @@ impl Context {
 
     pub(super) fn progress(&self) -> Progress {
         let display = if self.settings.quiet { Display::Quiet } else { Display::suited_to(&self.terminal) };
+        if self.attended && display == Display::Bars && !self.terminal.refreshed().is_plain() {
+            let (hurried, stopped) = (self.cancel.clone(), self.cancel.clone());
+            let controls =
+                Controls { retry: Box::new(move || hurried.hurry()), stop: Box::new(move || stopped.cancel()) };
+            return Progress::attended(&self.terminal, controls);
+        }
         Progress::new(&self.terminal, display)
     }
 

@@ -70,6 +70,7 @@ pub(super) fn refused(exchange: &Exchange<'_>, path: &[u8], problem: Problem) ->
 
 /// Begins the record of a download.
 pub(super) fn record(exchange: &Exchange<'_>, path: String, size: Option<u64>) -> Record {
+    exchange.live.name_transfer(&path);
     Record::begin(exchange.shared, exchange.live.peer, Via::Web, Direction::Download, path, size)
 }
 

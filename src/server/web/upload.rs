@@ -43,6 +43,7 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     // It is shown before it is asked whether the server stops: a session that shows nothing may find its input closed then.
     let progress = exchange.live.begin_transfer(Direction::Upload, exchange.body.length());
     let (client, via) = (exchange.live.peer, Via::Web);
+    exchange.live.name_transfer(&harmless(&path));
     let mut record = Record::begin(exchange.shared, client, via, Direction::Upload, harmless(&path), None);
     let result = store(exchange, &path, &mut record, &progress);
     record.bytes = progress.moved();

@@ -72,6 +72,7 @@ pub fn base64_says(characters: u64) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "figures of a test")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -32,6 +32,7 @@ impl Mask {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "figures of a test")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

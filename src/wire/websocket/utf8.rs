@@ -55,6 +55,7 @@ impl Utf8Check {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "figures of a test")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
