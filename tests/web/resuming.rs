@@ -143,6 +143,22 @@ fn an_upload_that_is_sent_from_its_start_again_begins_anew() {
     assert!(fs::read(dir.path().join("a/f")).unwrap() == new);
 }
 
+/// As browsers do by themselves, when a connection breaks that they had used before.
+#[test]
+fn a_first_attempt_that_is_sent_again_throws_nothing_away() {
+    let (dir, server) = served(&[], &[]);
+    let content = content(8, 200_000);
+    let first = format!("Content-Range: bytes 0-199999/200000\r\nHostdir-Prefix: {}\r\n", digest_field(b""));
+    break_off(&server, &content, 150_000, &format!("Content-Length: 200000\r\n{first}"));
+    server.logged(Log::Transfers, &["status=incomplete"]);
+    let again = go_on(&server, &content, 0, &format!("Hostdir-Prefix: {}\r\n", digest_field(b"")));
+    assert!(again.problem(409, "changed").contains("150000"));
+    let (offset, prefix) = held(&server, 200_000);
+    assert_eq!(offset, 150_000);
+    assert_eq!(go_on(&server, &content, offset, &format!("Hostdir-Prefix: {}\r\n", prefix.unwrap())).status, 201);
+    assert!(fs::read(dir.path().join("a/f")).unwrap() == content);
+}
+
 /// All bytes came, and then the connection broke, or the server did: nothing is left to be sent.
 #[test]
 fn where_all_is_there_nothing_is_sent() {

@@ -220,8 +220,10 @@ fn check_conditions(exchange: &Exchange<'_>, path: &RemotePath) -> std::result::
 fn begin(exchange: &mut Exchange<'_>, mut upload: Upload, asked: &Asked) -> std::result::Result<Upload, Problem> {
     let offset = asked.part.map_or(0, |part| part.offset);
     let (held, digest) = upload.offer();
-    let is_other = asked.prefix.is_some() && asked.prefix != digest;
-    if offset > 0 && (offset != held || is_other) {
+    let is_other = held > 0 && asked.prefix.is_some() && asked.prefix != digest;
+    // Also at 0, if the client says so: a browser sends a request again by itself on a connection that it had used before,
+    // and must not throw away what came of the first one.
+    if asked.part.is_some() && (offset != held || is_other) {
         let why = format!("{held} bytes of this upload are here, and not those that came before yours");
         return Err(Problem::new(409, ErrorCode::Changed, why));
     }
