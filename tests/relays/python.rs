@@ -101,7 +101,8 @@ fn clients_that_were_written_from_the_document_send_and_receive() {
     let receiver = Listener::start(client(&server, &["receive", folder_b, "4"]));
     run(&mut client(&server, &["publish", "live", "x/python", &paths[0], &paths[2]]));
     run(&mut client(&server, &["send", &paths[1], &paths[3]]));
-    let lines = ["x/python\tone año.bin", "x/python\tempty.txt", "application/octet-stream\ttwo.bin", "image/png\tfour.PNG"];
+    let lines =
+        ["x/python\tone año.bin", "x/python\tempty.txt", "application/octet-stream\ttwo.bin", "image/png\tfour.PNG"];
     assert_eq!(subscriber.end(), lines);
     assert_eq!(receiver.end(), ["one año.bin", "empty.txt", "two.bin", "four.PNG"]);
     for (seed, (name, size)) in files.iter().enumerate() {
