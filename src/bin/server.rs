@@ -40,6 +40,7 @@ use std::time::Duration;
 ///
 /// Exit codes: 0 stopped, all transfers done; 1 transfers were cut; 2 usage; 3 this machine (port, directory, disk).
 #[derive(Debug, Parser)]
+#[allow(rustdoc::bare_urls, reason = "these are the words of --help, which knows no Markdown")]
 #[command(name = "server", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]

@@ -76,7 +76,7 @@ pub(super) enum Via {
 }
 
 impl Via {
-    pub(super) const ALL: [Self; 2] = [Self::Native, Self::Web];
+    pub(super) const ALL: [Self; 4] = [Self::Native, Self::Web, Self::RelayA, Self::RelayB];
 
     /// The name in logs and metrics.
     pub(super) fn name(self) -> &'static str {

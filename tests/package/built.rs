@@ -164,7 +164,7 @@ fn the_debian_package_has_what_it_promises() {
     let listing = out(Command::new(installed("usr/bin/hostdir-server"))
         .args(["--check-config", "--config"])
         .arg(installed("etc/hostdir/server.toml")));
-    assert!(listing.contains("\"/var/lib/hostdir\""), "{listing}");
+    assert!(listing.contains("\"/var/lib/hostdir/files\""), "{listing}");
     let version = out(Command::new(installed("usr/bin/hostdir-client")).arg("--version"));
     assert!(version.contains(env!("CARGO_PKG_VERSION")));
     install(&deb);

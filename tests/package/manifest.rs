@@ -51,9 +51,18 @@ fn the_unit_runs_what_the_package_installs_where_it_may_write() {
     let words: Vec<&str> = start.split(' ').collect();
     assert!(installs(words[0]) && words[1] == "--config" && installs(words[2]), "{start}");
     let listing = checked(&top("packaging/server.toml"));
-    for (setting, folder) in [("StateDirectory", "/var/lib"), ("LogsDirectory", "/var/log")] {
-        let folder = format!("{folder}/{}", settings(setting).concat());
-        assert!(listing.contains(&format!("dir = \"{folder}\"")), "{folder} is not in\n{listing}");
+    let writable = [("StateDirectory", "/var/lib"), ("LogsDirectory", "/var/log")]
+        .map(|(setting, folder)| Path::new(folder).join(settings(setting).concat()));
+    let folder = |key: &str| {
+        let said = listing.lines().find_map(|line| line.strip_prefix(&format!("{key} = \"")));
+        Path::new(said.unwrap().split('"').next().unwrap()).to_owned()
+    };
+    for key in ["dir", "log-dir", "tls-dir"] {
+        assert!(writable.iter().any(|writable| folder(key).starts_with(writable)), "{key} is not in {writable:?}");
+    }
+    // What is hosted can be fetched by everybody.
+    for key in ["log-dir", "tls-dir"] {
+        assert!(!folder(key).starts_with(folder("dir")), "{key}");
     }
     let user = settings("User").concat();
     assert!(read("packaging/hostdir.conf").contains(&format!("\nu {user} ")));

@@ -6,6 +6,8 @@ mod common;
 
 mod events;
 mod faces;
+mod many;
+mod python;
 mod relay_a;
 mod relay_b;
 

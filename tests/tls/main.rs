@@ -19,6 +19,7 @@ mod scene;
 #[allow(dead_code, reason = "shared with other tests")]
 mod terminal;
 
+mod buffered;
 mod certificate;
 mod commands;
 mod hostile;

@@ -44,10 +44,13 @@ impl Menu {
                     return Ok(Next::Menu);
                 }
                 Err(_) if self.context.cancel.is_cancelled() => return Ok(Next::Leave(INTERRUPTED)),
-                Err(error) => self.complain(&error),
-            }
-            if std::mem::take(&mut is_to_search) {
-                found = self.search();
+                Err(error) => {
+                    self.complain(&error);
+                    // One that answered, if only to refuse, is the one that was meant.
+                    if std::mem::take(&mut is_to_search) && matches!(error, Error::Network { .. }) {
+                        found = self.search();
+                    }
+                }
             }
             if let Next::Leave(code) = self.choose_way(&mut found)? {
                 return Ok(Next::Leave(code));

@@ -49,7 +49,7 @@ const APPETITE: usize = engine::MOST_INCOMING / 2;
 const BLOCK: usize = 64 * 1024;
 /// A wait that is longer holds no memory.
 const REST: Duration = Duration::from_millis(50);
-/// Looks at a socket that is never empty and never has plaintext, before it is called silent.
+/// Looks at a socket that always has something and never plaintext, before it counts as silent.
 const MOST_LOOKS: u32 = 16;
 
 /// What somebody who speaks TLS is told where it is not spoken: the fatal alert handshake_failure (RFC 8446, section 6).
@@ -63,6 +63,8 @@ pub(super) struct Tls {
     socket: Socket,
     engine: Engine,
     appetite: usize,
+    /// Times in a row that something was received and no plaintext came of it.
+    fruitless: u32,
     /// A block of a file, before it is encrypted.
     block: Vec<u8>,
 }
@@ -104,7 +106,7 @@ impl Tls {
     }
 
     fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, engine: Engine::new(side), appetite: APPETITE_AT_FIRST, block: Vec::new() }
+        Self { socket, engine: Engine::new(side), appetite: APPETITE_AT_FIRST, fruitless: 0, block: Vec::new() }
     }
 
     fn shake_hands(&mut self, deadline: Instant) -> io::Result<()> {
@@ -117,9 +119,11 @@ impl Tls {
             if !self.engine.is_handshaking() {
                 return Ok(());
             }
+            if self.is_overdue(deadline) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             match self.receive()? {
                 Some(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")),
-                Some(_) if Instant::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
                 Some(_) => {}
                 None => self.socket.wait_readable(deadline)?,
             }
@@ -140,8 +144,7 @@ impl Tls {
             if let Some(count) = self.take_into(buffer)? {
                 return Ok(count);
             }
-            // Records without plaintext must not hold anybody up, so the time is looked at also where something came.
-            if Instant::now() >= deadline {
+            if self.is_overdue(deadline) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             match self.receive()? {
@@ -197,7 +200,7 @@ impl Tls {
 
     /// Waits until there is something to read, or the end of the stream.
     pub(super) fn wait_readable(&mut self, deadline: Instant) -> io::Result<()> {
-        if Instant::now() >= deadline {
+        if self.is_overdue(deadline) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let soon = super::after(Instant::now(), REST);
@@ -260,14 +263,21 @@ impl Tls {
     fn has_news(&mut self) -> bool {
         let has_plaintext = self.engine.has_plaintext();
         self.answer();
-        has_plaintext.unwrap_or(true) || self.engine.has_ended()
+        let has_news = has_plaintext.unwrap_or(true) || self.engine.has_ended();
+        self.fruitless = if has_news { 0 } else { self.fruitless };
+        has_news
+    }
+
+    /// Whether the peer only sends records without plaintext, which must not hold anybody up beyond the deadline: there, a
+    /// wait for the socket would always end well.
+    fn is_overdue(&self, deadline: Instant) -> bool {
+        self.fruitless >= MOST_LOOKS && Instant::now() >= deadline
     }
 
     /// Appends what is there already; 0 at the end of the stream, `None` if more must come first.
     fn append_plaintext(&mut self, buffer: &mut Vec<u8>, room: usize) -> io::Result<Option<usize>> {
         let count = self.engine.take(room, &mut |bytes| buffer.extend_from_slice(bytes)).map_err(failed)?;
-        self.answer();
-        Ok((count > 0 || self.engine.has_ended()).then_some(count))
+        Ok(self.taken(count))
     }
 
     /// The same, to where it is wanted.
@@ -282,14 +292,21 @@ impl Tls {
             filled = end;
         };
         let count = self.engine.take(room, &mut fill).map_err(failed)?;
+        Ok(self.taken(count))
+    }
+
+    fn taken(&mut self, count: usize) -> Option<usize> {
         self.answer();
-        Ok((count > 0 || self.engine.has_ended()).then_some(count))
+        let is_something = count > 0 || self.engine.has_ended();
+        self.fruitless = if is_something { 0 } else { self.fruitless };
+        is_something.then_some(count)
     }
 
     /// Reads what the socket has; `None` if it has nothing, 0 at its end.
     fn receive(&mut self) -> io::Result<Option<usize>> {
         let (appetite, socket) = (self.appetite, &self.socket);
         let count = self.engine.append(appetite, |incoming| socket.read_now(incoming, appetite))?;
+        self.fruitless = self.fruitless.saturating_add(1);
         if count >= Some(appetite) {
             self.appetite = appetite.saturating_mul(4).min(APPETITE);
         }

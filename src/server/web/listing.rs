@@ -32,6 +32,7 @@ pub(super) fn about(exchange: &mut Exchange<'_>, _: &str) -> Answered {
         "read_only": config.read_only,
         "overwrite": config.overwrite && !config.read_only,
         "max_file_size": config.max_file_size,
+        "relay_max_size": exchange.shared.config.relay.max_size,
     });
     Ok(exchange.respond_json(Response::new(200), &body)?)
 }

@@ -1,5 +1,6 @@
 //! What type a file has, as a sender of relay A said it, or as its name looks.
 
+use crate::server::web::kind;
 use crate::store::Arrival;
 use crate::wire::LiveId;
 use std::collections::VecDeque;
@@ -27,10 +28,7 @@ impl Mimes {
     /// The type of what arrived.
     pub(super) fn of(&self, arrival: &Arrival) -> String {
         let said = arrival.live.and_then(|live| self.find(live));
-        said.unwrap_or_else(|| {
-            let name = String::from_utf8_lossy(arrival.path.name());
-            mime_guess::from_path(&*name).first_or_octet_stream().to_string()
-        })
+        said.unwrap_or_else(|| kind::guess(arrival.path.name()).to_owned())
     }
 
     fn find(&self, upload: LiveId) -> Option<String> {
