@@ -6,10 +6,6 @@ use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::{FileExt, symlink};
 use std::time::{Duration, SystemTime};
 
-fn ask(server: &Server, target: &str, fields: &str) -> Answer {
-    Http::connect(server).ask(&format!("GET {target}"), fields, b"")
-}
-
 fn etag(server: &Server, target: &str) -> String {
     get(server, target).field("etag").unwrap().to_owned()
 }

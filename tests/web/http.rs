@@ -153,10 +153,6 @@ impl Http {
         self.get("/healthz").status == 200
     }
 
-    pub fn finish_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
-    }
-
     fn more(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 64 * 1024];
         let count = self.stream.read(&mut buffer)?;
