@@ -1,7 +1,7 @@
 //! GET and HEAD of files (WEB.md, section 4).
 
 use crate::common::{Log, Server, content, eventually};
-use crate::http::{Answer, Http, digest_field, get, put, served, write};
+use crate::http::{Http, digest_field, get, put, served, write};
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::{FileExt, symlink};
 use std::time::{Duration, SystemTime};
