@@ -112,8 +112,10 @@ fn a_length_alone_is_never_trusted() {
     let prefix = |bytes: &[u8]| format!("Hostdir-Prefix: {}\r\n", digest_field(bytes));
     let other = prefix(b"something else");
     assert!(go_on(&server, &content, 100_000, &other).problem(409, "changed").contains("100000"));
+    let whole = format!("Hostdir-Digest: {}\r\n", digest_field(&content));
     for offset in [99_999, 100_001] {
         go_on(&server, &content, offset, &prefix(&content[..offset])).problem(409, "changed");
+        go_on(&server, &content, offset, &whole).problem(409, "changed");
     }
     // The digest of the whole finds what is wrong with a prefix that was not compared.
     let mut wrong = content.clone();

@@ -197,8 +197,17 @@ impl<'a> Exchange<'a> {
             return Ok(());
         }
         let is_large = self.body.length().is_some_and(|length| length > UNEXPECTED_BODY);
-        if self.awaits_continue || is_large || !self.body.discard(self.stream, UNEXPECTED_BODY)? {
+        if self.awaits_continue || is_large {
             self.after = After::Close;
+            return Ok(());
+        }
+        match self.body.discard(self.stream, UNEXPECTED_BODY) {
+            Ok(true) => {}
+            Ok(false) => self.after = After::Close,
+            Err(error) => {
+                self.stop_listening();
+                return Err(error);
+            }
         }
         Ok(())
     }

@@ -185,7 +185,7 @@ impl Visit<'_> {
                 if matches!(problem.error(), Error::Network { .. }) {
                     return Err(problem.into_error());
                 }
-                exchange.refuse(&problem)?;
+                tell(&mut exchange, &problem)?;
                 log_refusal(self.live, &problem);
                 None
             }
@@ -201,6 +201,14 @@ impl Visit<'_> {
             }
             After::Cut => Ok(Some(End::Cut)),
         }
+    }
+}
+
+/// Tells a problem; or, if a body that must be passed over first does not come, that.
+fn tell(exchange: &mut Exchange<'_>, problem: &Problem) -> Result<()> {
+    match exchange.refuse(problem) {
+        Err(error @ (Error::Timeout { .. } | Error::Violation(_))) => exchange.refuse(&error.into()),
+        told => told,
     }
 }
 
