@@ -39,6 +39,9 @@ use std::time::{Duration, Instant};
 /// How long a connection that ends waits for its peer to take the last word.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
+/// As much of a client's name for itself goes into the log.
+const MOST_OF_AGENT: usize = 256;
+
 /// How the HTTP of a connection ended.
 enum End {
     /// In an orderly way.
@@ -168,7 +171,8 @@ impl Visit<'_> {
     /// Takes note of who came.
     fn greet(&mut self, head: &Head) {
         if !std::mem::replace(&mut self.is_known, true) {
-            let agent = harmless(head.fields.first("user-agent").unwrap_or_default());
+            let agent = head.fields.first("user-agent").unwrap_or_default();
+            let agent = harmless(agent.get(..MOST_OF_AGENT).unwrap_or(agent));
             log::info!(event = "connect", client:% = self.live.peer, via = "web", agent:%; "");
             self.shared.console.joined(self.live.peer);
         }
