@@ -181,7 +181,8 @@ fn only_regular_files_inside_are_served() {
 #[test]
 fn a_file_that_changes_while_it_is_sent_is_not_whole() {
     let (dir, server) = served(&[], &[]);
-    let changes: [(&str, fn(&mut File)); 3] = [
+    type Change = fn(&mut File);
+    let changes: [(&str, Change); 3] = [
         ("appended", |file| file.write_all_at(b"x", 64 << 20).unwrap()),
         ("overwritten", |file| file.write_all_at(b"x", 63 << 20).unwrap()),
         ("cut", |file| file.set_len(60 << 20).unwrap()),
