@@ -43,8 +43,8 @@ fn a_silent_peer_that_answers_stays() {
 #[test]
 fn a_slow_reader_of_a_long_message_shows_by_its_pongs_that_it_lives() {
     // The kernels' buffers hold all of it, so the sender is done long before the reader, and its next ping stands behind it.
-    let mut client = WsClient::connect_to(echo::start(heartbeat(1000, 10_000)), "/");
-    let bytes = vec![7; 8 << 20];
+    let mut client = WsClient::connect_to(echo::start(heartbeat(500, 3000)), "/");
+    let bytes = vec![7; 2 << 20];
     client.binary(&bytes);
     let mut got = 0;
     loop {
