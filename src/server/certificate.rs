@@ -53,24 +53,17 @@ impl Source {
     /// # Errors
     /// [`Error::Refused`] if it lies where clients of `hosted` could fetch it; [`Error::Local`] if it cannot be read or used.
     pub fn open(self, hosted: &Path) -> Result<Credentials> {
-        for (path, flag) in self.secrets() {
-            if is_served(&real(&path), &real(hosted)) {
-                let why = format!(
-                    "{flag}: {} lies in the directory that is served, where anybody could fetch the key; choose another place",
-                    path.display()
-                );
-                return Err(Error::refused(ErrorCode::Forbidden, why));
-            }
+        let (path, flag) = match &self {
+            Self::Own(folder) => (folder.join(OWN), "--tls-dir"),
+            Self::Given { key, .. } => (key.clone(), "--tls-key"),
+        };
+        if is_served(&real(&path), &real(hosted)) {
+            let place = path.display();
+            let why = format!("{flag}: {place} is in the directory that is served, and anybody could fetch the key");
+            return Err(Error::refused(ErrorCode::Forbidden, format!("{why}; choose another place")));
         }
         let identity = self.load()?;
         Ok(Credentials { source: self, identity: Arc::new(Mutex::new(identity)) })
-    }
-
-    fn secrets(&self) -> [(PathBuf, &'static str); 1] {
-        match self {
-            Self::Own(folder) => [(folder.join(OWN), "--tls-dir")],
-            Self::Given { key, .. } => [(key.clone(), "--tls-key")],
-        }
     }
 
     fn load(&self) -> Result<Identity> {

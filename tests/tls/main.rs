@@ -22,6 +22,7 @@ mod terminal;
 mod buffered;
 mod certificate;
 mod commands;
+mod crowd;
 mod hostile;
 mod idle;
 mod interop;
