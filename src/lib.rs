@@ -9,7 +9,7 @@
 //! | [`home`] | where a user's own data is kept |
 //! | [`wire`] | the protocols, purely: frames, messages, remote paths, HTTP, WebSocket |
 //! | [`error`] | the error type, and the one table from error to wire code |
-//! | [`connection`] | a stream over a socket, plain or within TLS, and the frames on it: buffering and deadlines |
+//! | [`connection`] | a stream over a socket, plain or within TLS, and the frames of two protocols on it: buffering and deadlines |
 //! | [`root`] | a directory that nothing escapes from |
 //! | [`staged`] | a partial file that becomes visible in one step |
 //! | [`conflict`] | a name that is taken |

@@ -79,7 +79,9 @@ fn a_key_shows_who_is_connected_and_what_they_do() {
     let (client, _) = console.downloading();
     console.session.see("2 clients · 1 ↓ 0 ↑");
     console.session.press("s");
-    let screen = console.session.see(" 2 clients now");
+    console.session.see(" 2 clients now");
+    // The last line: the ones above it are there then.
+    let screen = console.session.see("  idle");
     let at =
         |text: &str| screen.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {screen}"));
     // Who moves something comes first, though it came last.

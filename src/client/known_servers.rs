@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     fn key(number: u8) -> Fingerprint {
-        let letter = char::from(b'A' + number);
+        let letter = char::from(number.wrapping_add(b'A'));
         format!("sha256//{letter}{}=", "A".repeat(42)).parse().unwrap()
     }
 

@@ -37,7 +37,7 @@ fn what_the_package_installs_is_there_or_is_built() {
     for (from, to) in assets() {
         if let Some(made) = from.strip_prefix("target/package/") {
             let folder = made.split('/').next().unwrap();
-            assert!(script.contains(&format!("mkdir -p \"$out/man\"")) && script.contains(&format!("$out/{folder}/")));
+            assert!(script.contains("mkdir -p \"$out/man\"") && script.contains(&format!("$out/{folder}/")));
         } else if !from.starts_with("target/release/") {
             let folder = from.strip_suffix("*.md").unwrap_or(&from);
             assert!(top(folder).exists(), "{from}, which is to be {to}");

@@ -172,27 +172,53 @@ fn certificates_are_read_again_and_broken_ones_are_not_used() {
     assert_eq!(crate::secured::reply(&mut before), hostdir::wire::Reply::Pong);
 }
 
-/// As certbot and Kubernetes do it: what is named is a link, and another file is put under it.
+/// What is named is a link, and another file is put under it.
 #[test]
 fn certificates_behind_links_are_read_again() {
-    let (host, keys) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let pairs = [pem(), pem()];
+    // As Kubernetes does it: a folder for each pair, and one link that is turned.
+    let keys = TempDir::new().unwrap();
     for (number, pair) in pairs.iter().enumerate() {
-        fs::create_dir_all(keys.path().join(format!("archive/{number}"))).unwrap();
-        write_pair(&keys.path().join(format!("archive/{number}")), pair);
+        fs::create_dir(keys.path().join(number.to_string())).unwrap();
+        write_pair(&keys.path().join(number.to_string()), pair);
     }
-    let live = keys.path().join("live");
+    symlink("0", keys.path().join("data")).unwrap();
+    for name in ["c.pem", "k.pem"] {
+        symlink(Path::new("data").join(name), keys.path().join(name)).unwrap();
+    }
+    turned(keys.path(), &pairs, || {
+        symlink("1", keys.path().join("new")).unwrap();
+        fs::rename(keys.path().join("new"), keys.path().join("data")).unwrap();
+    });
+    // As certbot does it: all pairs in a folder elsewhere, and a link to each file.
+    let keys = TempDir::new().unwrap();
+    let (archive, live) = (keys.path().join("archive"), keys.path().join("live"));
+    fs::create_dir(&archive).unwrap();
     fs::create_dir(&live).unwrap();
-    symlink("../archive/0", live.join("data")).unwrap();
-    symlink("data/c.pem", live.join("c.pem")).unwrap();
-    symlink("data/k.pem", live.join("k.pem")).unwrap();
-    let (certificate, key) = (live.join("c.pem"), live.join("k.pem"));
-    let arguments =
-        ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap(), "--no-confinement"];
-    let server = start(host.path(), &arguments).unwrap();
+    let point = |number: usize| {
+        for name in ["c.pem", "k.pem"] {
+            symlink(format!("../archive/{number}-{name}"), live.join("new")).unwrap();
+            fs::rename(live.join("new"), live.join(name)).unwrap();
+        }
+    };
+    for (number, pair) in pairs.iter().enumerate() {
+        write_pair(&archive, pair);
+        for name in ["c.pem", "k.pem"] {
+            fs::rename(archive.join(name), archive.join(format!("{number}-{name}"))).unwrap();
+        }
+    }
+    point(0);
+    turned(&live, &pairs, || point(1));
+}
+
+/// A server with the files of a folder, before and after they were exchanged.
+fn turned(folder: &Path, pairs: &[(String, String); 2], turn: impl FnOnce()) {
+    let host = TempDir::new().unwrap();
+    let (certificate, key) = (folder.join("c.pem"), folder.join("k.pem"));
+    let server =
+        start(host.path(), &["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()]).unwrap();
     assert_eq!(shown(&server), key_of(&pairs[0]));
-    symlink("../archive/1", live.join("new")).unwrap();
-    fs::rename(live.join("new"), live.join("data")).unwrap();
+    turn();
     server.signal(Signal::HUP);
     eventually("the new one is shown", || shown(&server) == key_of(&pairs[1]));
 }

@@ -269,6 +269,23 @@ fn a_body_that_nobody_asked_for_is_passed_over_if_it_is_small() {
 }
 
 #[test]
+fn a_small_body_that_never_comes_is_told() {
+    let (_dir, server) = with_a_file(&["--stall-timeout", "1"]);
+    for (line, fields) in [
+        ("GET /files/hello.txt", "Content-Length: 10\r\n"),
+        ("GET /nothing", "Content-Length: 10\r\n"),
+        ("GET /files/hello.txt", "Transfer-Encoding: chunked\r\n"),
+    ] {
+        let mut client = Http::connect(&server);
+        client.ask(line, fields, b"3").problem(408, "timeout");
+        client.closed();
+    }
+    let mut client = Http::connect(&server);
+    client.ask("GET /files/hello.txt", "Transfer-Encoding: chunked\r\n", b"x\r\n").problem(400, "protocol");
+    client.closed();
+}
+
+#[test]
 fn a_slow_head_is_told_and_silence_is_not() {
     let (_dir, server) = with_a_file(&["--idle-timeout", "1"]);
     std::thread::scope(|scope| {
