@@ -55,6 +55,9 @@ impl Banner<'_> {
         for pair in facts.chunks(2) {
             lines.extend(side_by_side(pair, columns));
         }
+        if let Some(fingerprint) = self.fingerprint {
+            lines.push(format!(" {}", fact("TLS only:", &format!("its key is {fingerprint}"))));
+        }
         if let Some(warning) = self.warning {
             let words: Vec<String> = warning.split(' ').map(str::to_owned).collect();
             lines.extend(flow(&words, " ", columns.saturating_sub(1), charset).iter().map(|line| format!(" {line}")));
@@ -74,7 +77,6 @@ impl Banner<'_> {
             facts.push(fact("Also:", &also.join(", ")));
         }
         facts.push(fact("Logs:", self.logs));
-        facts.extend(self.fingerprint.map(|it| fact("TLS only:", &format!("its key is {it}"))));
         facts
     }
 
