@@ -148,6 +148,11 @@ export class Server {
         return { giveUp: () => new Promise((resolve) => request.on("response", resolve).end()) };
     }
 
+    /** What its log says of transfers. */
+    transfers() {
+        return fs.readFileSync(path.join(this.logs, "transfers.log"), "utf8");
+    }
+
     /** The bytes of a hosted file; null if it is not there. */
     hosted(name) {
         try {

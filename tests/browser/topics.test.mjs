@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { connected, content, directory, download, event, events, eventually, follow, following, names, scene, Server, write } from "./scene.mjs";
+import { connected, content, directory, download, event, events, eventually, follow, following, names, scene, sceneByLine, Server, write } from "./scene.mjs";
 
 /** Publishes a file as the terminal does. */
 async function publish(server, topic, name, bytes) {
@@ -174,6 +174,18 @@ test("a connection that the server ends is begun again, with nothing shown twice
         await following(page);
     }
     assert.deepEqual(await page.locator("#feed .event .named").allTextContents(), ["3.bin", "2.bin", "1.bin"]);
+});
+
+test("a connection that breaks while the server goes on is begun again", async (t) => {
+    const { page, server, line } = await sceneByLine(t, {});
+    await follow(page, "chat");
+    for (const round of [1, 2]) {
+        line.cut();
+        await page.locator("#follow-state:not([data-state=up])").waitFor();
+        await publish(server, "chat", `${round}.bin`, "x");
+        await event(page, "arrived", `${round}.bin`).waitFor();
+    }
+    assert.deepEqual(await page.locator("#feed .event .named").allTextContents(), ["2.bin", "1.bin"]);
 });
 
 test("what arrives is downloaded by itself if that is wished, each file once", async (t) => {
