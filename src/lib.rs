@@ -6,9 +6,9 @@
 //! | Module | Owns |
 //! |---|---|
 //! | [`escape`] | names from the other side, made harmless |
-//! | [`wire`] | the protocol, purely: frames, messages, remote paths |
+//! | [`wire`] | the protocols, purely: frames, messages, remote paths, HTTP |
 //! | [`error`] | the error type, and the one table from error to wire code |
-//! | [`connection`] | a framed stream over a socket: buffering and deadlines |
+//! | [`connection`] | a stream over a socket, and the frames on it: buffering and deadlines |
 //! | [`root`] | a directory that nothing escapes from |
 //! | [`staged`] | a partial file that becomes visible in one step |
 //! | [`conflict`] | a name that is taken |
@@ -18,7 +18,7 @@
 //! | [`server`] | sessions and commands |
 //! | [`client`] | typed calls, download and upload strategies, commands and the menu |
 //!
-//! `docs/ARCHITECTURE.md` tells the life of a GET and of a PUT; `docs/PROTOCOL.md` is the wire.
+//! `docs/ARCHITECTURE.md` tells the life of a GET and of a PUT; `docs/PROTOCOL.md` and `docs/WEB.md` are the wire.
 #![deny(clippy::all, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod client;

@@ -2,7 +2,7 @@
 //!
 //! Owns the listening sockets, the caps on connections, and what sessions share. Knows nothing of how files are stored or
 //! how frames are laid out. One file a command: `list`, `get`, `live` (a GET of what is
-//! still coming), `put`, `receipt`, `subscribe`, `receivers`.
+//! still coming), `put`, `receipt`, `subscribe`, `receivers`. `web` answers the same by HTTP.
 
 mod admission;
 mod confinement;
