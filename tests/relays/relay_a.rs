@@ -213,6 +213,16 @@ fn a_read_only_server_takes_nothing_by_it() {
 }
 
 #[test]
+fn a_server_that_cannot_store_a_file_says_so() {
+    let (dir, server) = served(&["--min-free-space", "1000PiB"]);
+    let mut client = WsClient::connect(&server, "/");
+    client.text(&message("t", "m", "f", b"x"));
+    let told = client.closed_with(1011);
+    assert!(told.contains("keeps free"), "{told}");
+    assert!(names(&dir.path().join("t")).is_empty());
+}
+
+#[test]
 fn a_server_that_stops_says_so_when_the_message_that_is_coming_is_stored() {
     let (dir, mut server) = served(&[]);
     let mut idle = subscriber(&server, "u");

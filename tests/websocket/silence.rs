@@ -1,6 +1,6 @@
 //! Peers that say nothing, or do not read: short times, so the crate's WebSocket in this process, and once the real server.
 
-use super::common::websocket::{BINARY, CLOSE, FINAL, PING, PONG, WsClient, WsMessage};
+use super::common::websocket::{CLOSE, FINAL, PING, PONG, TEXT, WsClient, WsMessage};
 use super::common::{Server, is_long};
 use super::echo;
 use hostdir::connection::Heartbeat;
@@ -23,12 +23,33 @@ fn a_silent_peer_is_pinged_and_one_that_never_answers_is_gone() {
             other => panic!("{other:x}"),
         }
     }
-    assert!((3..=8).contains(&pings), "{pings} pings");
+    assert!((1..=9).contains(&pings), "{pings} pings");
+}
+
+#[test]
+fn a_peer_that_is_told_something_all_the_time_must_show_that_it_lives_too() {
+    let mut silent = WsClient::connect_to(echo::start_talker(heartbeat(50, 400)), "/");
+    let mut pings = 0;
+    loop {
+        match silent.receive().unwrap().unwrap().first & 0xf {
+            PING => pings += 1,
+            TEXT => {}
+            CLOSE => break,
+            other => panic!("{other:x}"),
+        }
+    }
+    assert!((1..=9).contains(&pings), "{pings} pings");
+    let mut alive = WsClient::connect_to(echo::start_talker(heartbeat(50, 5000)), "/");
+    while alive.pings < 20 {
+        assert_eq!(alive.message(), WsMessage::Text("news".into()));
+    }
+    alive.frame(FINAL | PING, b"and is heard");
+    while alive.receive().unwrap().unwrap().payload != b"and is heard" {}
 }
 
 #[test]
 fn a_silent_peer_that_answers_stays() {
-    let mut client = WsClient::connect_to(echo::start(heartbeat(50, 400)), "/");
+    let mut client = WsClient::connect_to(echo::start(heartbeat(50, 5000)), "/");
     for _ in 0..20 {
         let ping = client.receive().unwrap().unwrap();
         assert_eq!(ping.first, FINAL | PING);

@@ -8,12 +8,6 @@ use crate::wire::websocket::{Close, Opcode};
 use std::time::{Duration, Instant};
 
 impl WebSocket {
-    /// What the peer's close frame said, if it has sent one.
-    #[must_use]
-    pub fn closed_by_peer(&self) -> Option<&Close> {
-        self.closed.as_ref()
-    }
-
     /// Ends the connection, telling the peer why unless it has ended it already. For `patience`, twice at most, what the peer
     /// still sends is thrown away, so that it can read that.
     pub fn close(mut self, close: &Close, patience: Duration) {
@@ -29,12 +23,11 @@ impl WebSocket {
     pub(super) fn take_close(&mut self) -> Result<Came> {
         let payload = self.control_payload()?;
         // Also where it makes no sense: no other one will come.
-        self.closed = Some(Close::default());
+        self.is_closed = true;
         let close = Close::decode(&payload)?;
         // A peer that is gone already needs no answer.
         let _ = self.send_control(Opcode::Close, &Close { code: close.code, reason: String::new() }.encode());
         self.outbound = Outbound::Over;
-        self.closed = Some(close);
         Ok(Came::Closed)
     }
 
@@ -42,7 +35,7 @@ impl WebSocket {
     fn await_close(&mut self, patience: Duration) -> Result<()> {
         let deadline = after(Instant::now(), patience);
         let mut sink = vec![0; INPUT];
-        while self.closed.is_none() && Instant::now() < deadline {
+        while !self.is_closed && Instant::now() < deadline {
             let has_progressed = match self.inbound.left() {
                 0 => self.take_frame()?.is_some(),
                 _ => self.discard_some(&mut sink)?,

@@ -58,18 +58,28 @@ impl WebSocket {
     /// # Errors
     /// [`Error::Network`], [`Error::Timeout`].
     pub fn ping(&mut self) -> Result<()> {
+        let now = Instant::now();
+        self.pinged = Some((self.pinged.map_or(now, |(first, _)| first), now));
+        self.send_ping()
+    }
+
+    fn send_ping(&mut self) -> Result<()> {
         self.since_ping = 0;
         self.send_control(Opcode::Ping, b"")
     }
 
     /// Does what is due while this side works on something: takes the control frames that have come, and pings a peer that
-    /// has heard nothing for long.
+    /// was silent for long.
     ///
     /// # Errors
-    /// As for [`WebSocket::send_part`]; [`Error::Timeout`] if nothing was heard of it for [`super::Heartbeat::gone`].
+    /// As for [`WebSocket::send_part`]; [`Error::Timeout`] if the peer is gone.
     pub fn keep_alive(&mut self) -> Result<()> {
         self.listen()?;
-        if self.patience()?.is_none() { self.ping() } else { self.flush() }
+        if !self.until_ping().is_zero() {
+            return self.flush();
+        }
+        self.check_alive()?;
+        self.ping()
     }
 
     /// Takes the control frames that have come. A message is left where it begins.
@@ -98,10 +108,10 @@ impl WebSocket {
 
     /// A peer that takes long messages lives; how far it got is told by its pongs.
     fn between_parts(&mut self, bytes: usize) -> Result<()> {
-        self.heard = Instant::now();
+        self.hears();
         self.since_ping = self.since_ping.saturating_add(bytes);
         if self.since_ping >= PART {
-            self.ping()?;
+            self.send_ping()?;
         }
         self.flush()?;
         self.listen()
@@ -120,7 +130,6 @@ impl WebSocket {
         if self.outbound == Outbound::Over {
             return Err(Error::disconnected("send"));
         }
-        self.spoke = Instant::now();
         // The peer may have rested since the last frame, as it should.
         self.stream.restart_pace();
         send(&mut self.stream).inspect_err(|_| self.outbound = Outbound::Over)
