@@ -1,7 +1,7 @@
 //! Relay A, at `/`.
 
-use super::common::websocket::{BINARY, CONTINUATION, FINAL, PING, TEXT, WsClient, push_masked};
-use super::common::{Log, Server, content, digest_of, eventually, put_file};
+use super::common::websocket::{BINARY, CONTINUATION, FINAL, PING, TEXT, WsClient, WsMessage, push_masked};
+use super::common::{Log, Server, Strace, content, digest_of, eventually, put_file};
 use super::{Frame, Reply};
 use super::{base64, finish, message, names, native_follower, served, subscriber};
 use std::fs;
@@ -237,6 +237,22 @@ fn a_server_that_stops_says_so_when_the_message_that_is_coming_is_stored() {
     client.closed_with(1001);
     assert_eq!(server.wait(), 0);
     assert_eq!(fs::read(dir.path().join("t/f")).unwrap(), b"whole");
+}
+
+#[test]
+fn a_close_frame_is_answered_when_what_came_before_it_is_stored() {
+    if !Strace::is_possible() {
+        return eprintln!("SKIPPED: strace cannot attach here");
+    }
+    let (dir, server) = served(&[]);
+    let mut client = WsClient::connect(&server, "/");
+    // For longer than it takes until the server sees to the connection meanwhile.
+    let strace = Strace::attach(server.pid(), &["fsync:delay_enter=7000000:when=1".into()]);
+    client.text(&message("t", "m", "f", b"stored"));
+    client.close(&1000_u16.to_be_bytes());
+    assert_eq!(client.message(), WsMessage::Closed(Some(1000), String::new()));
+    assert_eq!(fs::read(dir.path().join("t/f")).unwrap(), b"stored");
+    drop(strace);
 }
 
 #[test]

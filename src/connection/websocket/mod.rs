@@ -12,7 +12,7 @@ mod send;
 use super::stream::{INPUT, Stream};
 use super::{Interrupt, Ready, after};
 use crate::error::{Error, Result};
-use crate::wire::websocket::{Inbound, MAX_CONTROL_PAYLOAD, MessageKind, Opcode};
+use crate::wire::websocket::{Close, Inbound, MAX_CONTROL_PAYLOAD, MessageKind, Opcode};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ pub struct WebSocket {
     since_ping: usize,
     /// Whether the peer has sent a close frame.
     is_closed: bool,
+    /// What it is to be answered with.
+    answer: Option<Close>,
 }
 
 /// How a silent peer is told from a dead one.
@@ -98,6 +100,7 @@ impl WebSocket {
             pinged: None,
             since_ping: 0,
             is_closed: false,
+            answer: None,
         }
     }
 
@@ -171,7 +174,7 @@ impl WebSocket {
         self.inbound.is_in_message()
     }
 
-    /// How many bytes of the message that began are still to come, where that is known: its last frame has begun.
+    /// How many bytes of the message that began are still to come, where that is known: its last frame has begun, or ended.
     #[must_use]
     pub fn left_of_message(&self) -> Option<u64> {
         self.inbound.left_of_message()
@@ -207,6 +210,7 @@ impl WebSocket {
         let mut is_other_ready = false;
         loop {
             if let Some(came) = self.take_frame()? {
+                self.answer_close();
                 return Ok(came);
             }
             if self.stream.has_buffered_input() {
@@ -232,6 +236,9 @@ impl WebSocket {
     /// Takes the header of the next frame of a message, or the end, if all of it was read. Pings and pongs before it are
     /// dealt with.
     fn take_frame(&mut self) -> Result<Option<Came>> {
+        if self.is_closed {
+            return Ok(Some(Came::Closed));
+        }
         while let Some((header, taken)) = self.inbound.begin(self.stream.unread())? {
             self.stream.take(taken);
             if header.length >= INPUT as u64 {

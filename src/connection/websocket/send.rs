@@ -12,11 +12,20 @@ use std::time::Instant;
 pub const PART: usize = 64 * 1024;
 
 impl WebSocket {
-    /// Sends a short message, whole, after those that were sent before.
+    /// Sends a short message.
     ///
     /// # Errors
     /// [`Error::Network`], [`Error::Timeout`].
     pub fn send(&mut self, kind: MessageKind, bytes: &[u8]) -> Result<()> {
+        self.queue(kind, bytes)?;
+        self.flush()
+    }
+
+    /// As [`WebSocket::send`], where others may follow: it is sent when enough has gathered, or with the next wait.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Timeout`].
+    pub fn queue(&mut self, kind: MessageKind, bytes: &[u8]) -> Result<()> {
         self.frame_out(opcode(kind), Part::Last, bytes)
     }
 

@@ -112,7 +112,7 @@ fn parse_journal(text: &str) -> Option<JournalId> {
 }
 
 fn send(socket: &mut WebSocket, event: &Reply) -> Result<()> {
-    socket.send(MessageKind::Text, to_json(event).to_string().as_bytes())
+    socket.queue(MessageKind::Text, to_json(event).to_string().as_bytes())
 }
 
 /// An event in the words of this protocol.

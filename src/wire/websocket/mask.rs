@@ -42,7 +42,7 @@ mod tests {
             let expected: Vec<u8> = bytes.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
             let (mut masked, mut mask, mut done) = (bytes.clone(), Mask::new(key), 0);
             for cut in cuts {
-                let end = (done + usize::from(cut)).min(masked.len());
+                let end = done.saturating_add(usize::from(cut)).min(masked.len());
                 mask.apply(&mut masked[done..end]);
                 done = end;
             }
