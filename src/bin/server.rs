@@ -109,7 +109,7 @@ struct Arguments {
     #[arg(long, value_name = "HOST", value_delimiter = ',', env = "HOSTDIR_SERVER_HOST_NAME")]
     host_name: Vec<String>,
 
-    /// An origin whose pages may ask this server too, such as https://example.org; null is a page opened from a disk
+    /// An origin (scheme, host and perhaps port) whose pages may ask this server too; null is a page opened from a disk
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "HOSTDIR_SERVER_ALLOW_ORIGIN")]
     allow_origin: Vec<String>,
 

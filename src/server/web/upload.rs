@@ -103,10 +103,10 @@ fn store(
         Offered::Answer(answer) => {
             // Whoever sends all the same has to be listened to, or would not hear the answer.
             if !exchange.awaits_continue() {
-                let discarded = exchange.body.discard(exchange.stream, u64::MAX);
-                discarded
-                    .map_err(|error| (Status::of(&error), error))
-                    .map_err(|(status, error)| (error.into(), status))?;
+                exchange.discard_body().map_err(|error| {
+                    let status = Status::of(&error);
+                    (error.into(), status)
+                })?;
             }
             let is_there = answer.outcome != StoredOutcome::Skipped;
             let (size, digest) = (asked.put.size.filter(|_| is_there), asked.put.digest.filter(|_| is_there));
