@@ -1,6 +1,6 @@
 //! Peers that say nothing, or do not read: short times, so the crate's WebSocket in this process, and once the real server.
 
-use super::common::websocket::{CLOSE, FINAL, PING, PONG, TEXT, WsClient, WsMessage};
+use super::common::websocket::{BINARY, CLOSE, FINAL, PING, PONG, TEXT, WsClient, WsMessage, masked};
 use super::common::{Server, is_long};
 use super::echo;
 use hostdir::connection::Heartbeat;
@@ -64,7 +64,7 @@ fn a_slow_reader_of_a_long_message_shows_by_its_pongs_that_it_lives() {
     // The kernels' buffers hold all of it, so the sender is done long before the reader, and its next ping stands behind it.
     let mut client = WsClient::connect_to(echo::start(heartbeat(1000, 2000)), "/");
     let bytes = vec![7; 2 << 20];
-    client.binary(&bytes);
+    let writer = client.raw_meanwhile(vec![masked(FINAL | BINARY, &bytes)]);
     let mut got = 0;
     loop {
         let frame = client.receive().unwrap().unwrap();
@@ -79,6 +79,7 @@ fn a_slow_reader_of_a_long_message_shows_by_its_pongs_that_it_lives() {
         // A reader that is slow, for longer than it may be silent.
         std::thread::sleep(Duration::from_millis(30));
     }
+    writer.join().unwrap();
     assert_eq!(got, bytes.len());
 }
 
