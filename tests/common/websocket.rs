@@ -129,6 +129,13 @@ impl WsClient {
         (Answer { status, fields: fields.collect() }, Self { stream, reader, pings: 0 })
     }
 
+    /// Whatever comes up to the end of the stream, as text.
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.reader.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
     pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }

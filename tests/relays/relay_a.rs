@@ -31,6 +31,12 @@ fn a_file_goes_to_those_who_listen_and_into_the_folder() {
     let line = server.logged(Log::Transfers, &["event=upload", "via=relay-a", "status=ok", "size=100000"]);
     assert!(line.contains("path=\"chat/año nuevo.png\""), "{line}");
     server.logged(Log::Transfers, &["event=download", "via=relay-a", "status=sent", "size=100000"]);
+    eventually("it is counted", || {
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address());
+        let (_, mut metrics) = WsClient::ask(server.address().into(), &head);
+        let label = r#"direction="download",via="relay-a",status="sent""#;
+        metrics.rest().contains(&format!("hostdir_transfers_total{{{label}}} 3\n"))
+    });
 }
 
 #[test]
