@@ -4,6 +4,7 @@
 use super::Server;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long a test waits for a server's word.
@@ -128,8 +129,22 @@ impl WsClient {
         (Answer { status, fields: fields.collect() }, Self { stream, reader, pings: 0 })
     }
 
+    /// Whatever comes up to the end of the stream, as text.
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.reader.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
     pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
+    }
+
+    /// Sends bytes while others are received: whoever says everything again waits for its listener. What cannot be sent any
+    /// more, because the server has closed, is left out.
+    pub fn raw_meanwhile(&self, writes: Vec<Vec<u8>>) -> JoinHandle<()> {
+        let mut stream = self.stream.try_clone().unwrap();
+        thread::spawn(move || drop(writes.iter().try_for_each(|bytes| stream.write_all(bytes))))
     }
 
     /// Sends a frame; `first` is FINAL, reserved bits and opcode.

@@ -1,7 +1,7 @@
 //! Relay A, at `/`.
 
-use super::common::websocket::{BINARY, CONTINUATION, FINAL, PING, TEXT, WsClient, push_masked};
-use super::common::{Log, Server, content, digest_of, eventually, put_file};
+use super::common::websocket::{BINARY, CONTINUATION, FINAL, PING, TEXT, WsClient, WsMessage, push_masked};
+use super::common::{Log, Server, Strace, content, digest_of, eventually, put_file};
 use super::{Frame, Reply};
 use super::{base64, finish, message, names, native_follower, served, subscriber};
 use std::fs;
@@ -31,6 +31,12 @@ fn a_file_goes_to_those_who_listen_and_into_the_folder() {
     let line = server.logged(Log::Transfers, &["event=upload", "via=relay-a", "status=ok", "size=100000"]);
     assert!(line.contains("path=\"chat/año nuevo.png\""), "{line}");
     server.logged(Log::Transfers, &["event=download", "via=relay-a", "status=sent", "size=100000"]);
+    eventually("it is counted", || {
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address());
+        let (_, mut metrics) = WsClient::ask(server.address().into(), &head);
+        let label = r#"direction="download",via="relay-a",status="sent""#;
+        metrics.rest().contains(&format!("hostdir_transfers_total{{{label}}} 3\n"))
+    });
 }
 
 #[test]
@@ -213,6 +219,16 @@ fn a_read_only_server_takes_nothing_by_it() {
 }
 
 #[test]
+fn a_server_that_cannot_store_a_file_says_so() {
+    let (dir, server) = served(&["--min-free-space", "1000PiB"]);
+    let mut client = WsClient::connect(&server, "/");
+    client.text(&message("t", "m", "f", b"x"));
+    let told = client.closed_with(1011);
+    assert!(told.contains("keeps free"), "{told}");
+    assert!(names(&dir.path().join("t")).is_empty());
+}
+
+#[test]
 fn a_server_that_stops_says_so_when_the_message_that_is_coming_is_stored() {
     let (dir, mut server) = served(&[]);
     let mut idle = subscriber(&server, "u");
@@ -227,6 +243,22 @@ fn a_server_that_stops_says_so_when_the_message_that_is_coming_is_stored() {
     client.closed_with(1001);
     assert_eq!(server.wait(), 0);
     assert_eq!(fs::read(dir.path().join("t/f")).unwrap(), b"whole");
+}
+
+#[test]
+fn a_close_frame_is_answered_when_what_came_before_it_is_stored() {
+    if !Strace::is_possible() {
+        return eprintln!("SKIPPED: strace cannot attach here");
+    }
+    let (dir, server) = served(&[]);
+    let mut client = WsClient::connect(&server, "/");
+    // For longer than it takes until the server sees to the connection meanwhile.
+    let strace = Strace::attach(server.pid(), &["fsync:delay_enter=7000000:when=1".into()]);
+    client.text(&message("t", "m", "f", b"stored"));
+    client.close(&1000_u16.to_be_bytes());
+    assert_eq!(client.message(), WsMessage::Closed(Some(1000), String::new()));
+    assert_eq!(fs::read(dir.path().join("t/f")).unwrap(), b"stored");
+    drop(strace);
 }
 
 #[test]

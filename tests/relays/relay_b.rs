@@ -79,8 +79,8 @@ fn only_a_message_of_exactly_that_ends_a_file_whatever_its_fragments() {
 #[test]
 fn what_is_none_of_its_words_closes_the_connection_with_a_reason() {
     let (dir, server) = served(&[]);
-    #[allow(clippy::type_complexity, reason = "a table of cases, read where it stands")]
-    let refusals: [(&[(u8, &[u8])], &str); 8] = [
+    type Messages = &'static [(u8, &'static [u8])];
+    let refusals: [(Messages, &str); 8] = [
         (&[(BINARY, b"bytes")], "before the name"),
         (&[(TEXT, b"")], "slash"),
         (&[(TEXT, b"a/b")], "slash"),

@@ -11,10 +11,7 @@ use tempfile::TempDir;
 /// Sends what a case sends; what comes of it, as far as the case expects something.
 fn run(case: &Case, address: SocketAddr, target: &str) -> Vec<Expected> {
     let mut client = WsClient::connect_to(address, target);
-    for bytes in &case.writes {
-        // The server may have closed meanwhile.
-        let _ = client.raw(bytes);
-    }
+    let writer = client.raw_meanwhile(case.writes.clone());
     let mut found = Vec::new();
     let mut message: Option<(u8, Vec<u8>)> = None;
     while found.len() < case.expected.len() {
@@ -27,6 +24,7 @@ fn run(case: &Case, address: SocketAddr, target: &str) -> Vec<Expected> {
                     Some((code, _)) => Expected::Close(u16::from_be_bytes(*code)),
                     None => Expected::CloseWithoutCode,
                 });
+                writer.join().unwrap();
                 client.end(&frame.payload);
                 return found;
             }
@@ -39,6 +37,7 @@ fn run(case: &Case, address: SocketAddr, target: &str) -> Vec<Expected> {
             found.push(Expected::Message(opcode, payload));
         }
     }
+    writer.join().unwrap();
     client.close(&1000_u16.to_be_bytes());
     found
 }

@@ -1,34 +1,49 @@
-//! A server that says everything again, a piece at a time: the crate's WebSocket, with messages that a conformance test can
-//! choose. It runs in the test's own process.
+//! Servers in the test's own process, over the crate's WebSocket: one that says everything again, a piece at a time, so that
+//! a conformance test can choose the messages; and one that always has something to say.
 
-use hostdir::connection::{Deadlines, Heartbeat, More, Stream, WebSocket};
+use hostdir::connection::{Deadlines, Event, Heartbeat, More, Stream, WebSocket};
 use hostdir::error::{Error, Result};
 use hostdir::wire::Violation;
 use hostdir::wire::http::{Head, HeadScan};
-use hostdir::wire::websocket::{Close, CloseCode, Part, accept};
+use hostdir::wire::websocket::{Close, CloseCode, MessageKind, Part, accept};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
+/// What a server does with a client.
+type Service = fn(&mut WebSocket) -> Result<()>;
+
 /// Starts an echo server that runs as long as the test process; where it listens.
 pub fn start(heartbeat: Heartbeat) -> SocketAddr {
+    start_with(heartbeat, echo)
+}
+
+/// As [`start`]: a server that has something to say every few milliseconds.
+pub fn start_talker(heartbeat: Heartbeat) -> SocketAddr {
+    start_with(heartbeat, talk)
+}
+
+fn start_with(heartbeat: Heartbeat, service: Service) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for socket in listener.incoming() {
             let socket = socket.unwrap();
             // A client that is gone is no failure of the server.
-            thread::spawn(move || serve(socket, heartbeat));
+            thread::spawn(move || serve(socket, heartbeat, service));
         }
     });
     address
 }
 
-fn serve(socket: TcpStream, heartbeat: Heartbeat) -> Result<()> {
+fn serve(socket: TcpStream, heartbeat: Heartbeat, service: Service) -> Result<()> {
     let mut stream = Stream::new(socket, Deadlines::SERVER)?;
     shake_hands(&mut stream)?;
     let mut socket = WebSocket::over(stream, heartbeat);
-    let close = match echo(&mut socket) {
+    let close = match service(&mut socket) {
         Ok(()) => Close::new(CloseCode::NORMAL, ""),
         Err(Error::Violation(Violation::WebSocket(failure))) => Close::new(failure.close_code(), failure.to_string()),
         Err(error) => Close::new(CloseCode::SERVER_ERROR, error.to_string()),
@@ -68,4 +83,18 @@ fn echo(socket: &mut WebSocket) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn talk(socket: &mut WebSocket) -> Result<()> {
+    // Always readable: a byte that nobody reads.
+    let (mut writer, always) = UnixStream::pair().unwrap();
+    writer.write_all(b"x").unwrap();
+    loop {
+        match socket.wait(always.as_fd())? {
+            Event::Closed => return Ok(()),
+            Event::Message(_) | Event::Quiet => {}
+            Event::Other => socket.send(MessageKind::Text, b"news")?,
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -86,13 +86,18 @@ fn a_stream_cut_anywhere_asks_for_more_and_goes_on() {
 }
 
 #[test]
-fn what_is_left_is_known_where_the_last_frame_has_begun() {
+fn what_is_left_of_a_message_is_known_where_its_last_frame_has_begun() {
     let mut inbound = Inbound::default();
-    let mut begin = |bytes: &[u8]| inbound.begin(bytes).unwrap().map(|(_, taken)| (taken, inbound.left_of_message()));
-    assert_eq!(begin(&masked(FINAL | TEXT, &[b'a'; 300])[..8]), Some((8, Some(300))));
-    let mut inbound = Inbound::default();
+    assert_eq!(inbound.left_of_message(), Some(0));
     inbound.begin(&masked(TEXT, b"ab")).unwrap();
     assert_eq!((inbound.left_of_message(), inbound.left(), inbound.is_in_message()), (None, 2, true));
+    inbound.payload(&mut masked(TEXT, b"ab")[6..]).unwrap();
+    assert_eq!((inbound.left_of_message(), inbound.is_in_message()), (None, true));
+    let last = masked(FINAL | CONTINUATION, &[b'a'; 300]);
+    assert_eq!(inbound.begin(&last[..8]).unwrap().map(|(_, taken)| taken), Some(8));
+    assert_eq!(inbound.left_of_message(), Some(300));
+    inbound.payload(&mut last[8..].to_vec()).unwrap();
+    assert_eq!((inbound.left_of_message(), inbound.is_in_message()), (Some(0), false));
 }
 
 #[test]

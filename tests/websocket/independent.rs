@@ -4,16 +4,71 @@ use super::common::websocket::push_masked;
 use super::common::{Server, content, put_file};
 use super::echo;
 use hostdir::connection::Heartbeat;
-use std::net::TcpStream;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use tempfile::TempDir;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
-type Client = WebSocket<TcpStream>;
+type Client = WebSocket<Drained>;
 
-fn connect(address: std::net::SocketAddr, target: &str) -> Client {
-    let stream = TcpStream::connect(address).unwrap();
+/// A connection that is read all the time: whoever says everything again waits for its listener, and the library does not
+/// read while it writes.
+struct Drained {
+    stream: TcpStream,
+    received: Receiver<Vec<u8>>,
+    unread: Vec<u8>,
+}
+
+impl Drained {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        let (sender, received) = channel();
+        let mut reader = stream.try_clone().unwrap();
+        thread::spawn(move || {
+            let mut room = vec![0; 64 * 1024];
+            while let Ok(count @ 1..) = reader.read(&mut room)
+                && sender.send(room[..count].to_vec()).is_ok()
+            {}
+        });
+        Self { stream, received, unread: Vec::new() }
+    }
+}
+
+impl Read for Drained {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        if self.unread.is_empty() {
+            self.unread = self.received.recv().unwrap_or_default();
+        }
+        let count = self.unread.len().min(room.len());
+        room[..count].copy_from_slice(&self.unread[..count]);
+        self.unread.drain(..count);
+        Ok(count)
+    }
+}
+
+impl Write for Drained {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl Drop for Drained {
+    fn drop(&mut self) {
+        // The thread that reads ends with it.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+fn connect(address: SocketAddr, target: &str) -> Client {
+    let stream = Drained::connect(address);
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
     let (client, answer) =
         tungstenite::client::client_with_config(format!("ws://{address}{target}"), stream, Some(config)).unwrap();
@@ -54,7 +109,6 @@ fn what_it_sends_comes_back_in_every_size() {
 
 #[test]
 fn it_sees_a_broken_rule_closed_as_documented() {
-    use std::io::Write;
     let mut client = connect(echo::start(Heartbeat::SERVER), "/");
     let mut frame = vec![0x81, 0x82];
     push_masked(&mut frame, b"\xc3(");

@@ -1,6 +1,6 @@
 //! Peers that say nothing, or do not read: short times, so the crate's WebSocket in this process, and once the real server.
 
-use super::common::websocket::{CLOSE, FINAL, PING, PONG, WsClient, WsMessage};
+use super::common::websocket::{BINARY, CLOSE, FINAL, PING, PONG, TEXT, WsClient, WsMessage, masked};
 use super::common::{Server, is_long};
 use super::echo;
 use hostdir::connection::Heartbeat;
@@ -23,8 +23,28 @@ fn a_silent_peer_is_pinged_and_one_that_never_answers_is_gone() {
             other => panic!("{other:x}"),
         }
     }
-    // As many as find time before it is over; a busy machine may leave out some.
-    assert!((1..=8).contains(&pings), "{pings} pings");
+    assert!((1..=9).contains(&pings), "{pings} pings");
+}
+
+#[test]
+fn a_peer_that_is_told_something_all_the_time_must_show_that_it_lives_too() {
+    let mut silent = WsClient::connect_to(echo::start_talker(heartbeat(50, 400)), "/");
+    let mut pings = 0;
+    loop {
+        match silent.receive().unwrap().unwrap().first & 0xf {
+            PING => pings += 1,
+            TEXT => {}
+            CLOSE => break,
+            other => panic!("{other:x}"),
+        }
+    }
+    assert!((1..=9).contains(&pings), "{pings} pings");
+    let mut alive = WsClient::connect_to(echo::start_talker(heartbeat(50, 5000)), "/");
+    while alive.pings < 20 {
+        assert_eq!(alive.message(), WsMessage::Text("news".into()));
+    }
+    alive.frame(FINAL | PING, b"and is heard");
+    while alive.receive().unwrap().unwrap().payload != b"and is heard" {}
 }
 
 #[test]
@@ -37,7 +57,7 @@ fn a_silent_peer_that_answers_stays() {
         client.frame(FINAL | PONG, &ping.payload);
     }
     client.text("still here");
-    assert!(matches!(client.message(), WsMessage::Text(text) if text == "still here"));
+    assert_eq!(client.message(), WsMessage::Text("still here".into()));
 }
 
 #[test]
@@ -45,7 +65,7 @@ fn a_slow_reader_of_a_long_message_shows_by_its_pongs_that_it_lives() {
     // The kernels' buffers hold all of it, so the sender is done long before the reader, and its next ping stands behind it.
     let mut client = WsClient::connect_to(echo::start(heartbeat(500, 3000)), "/");
     let bytes = vec![7; 2 << 20];
-    client.binary(&bytes);
+    let writer = client.raw_meanwhile(vec![masked(FINAL | BINARY, &bytes)]);
     let mut got = 0;
     loop {
         let frame = client.receive().unwrap().unwrap();
@@ -58,8 +78,9 @@ fn a_slow_reader_of_a_long_message_shows_by_its_pongs_that_it_lives() {
             break;
         }
         // A reader that is slow, for longer than it may be silent.
-        std::thread::sleep(Duration::from_millis(30));
+        std::thread::sleep(Duration::from_millis(120));
     }
+    writer.join().unwrap();
     assert_eq!(got, bytes.len());
 }
 

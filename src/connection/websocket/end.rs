@@ -8,41 +8,47 @@ use crate::wire::websocket::{Close, Opcode};
 use std::time::{Duration, Instant};
 
 impl WebSocket {
-    /// What the peer's close frame said, if it has sent one.
-    #[must_use]
-    pub fn closed_by_peer(&self) -> Option<&Close> {
-        self.closed.as_ref()
-    }
-
-    /// Ends the connection, telling the peer why unless it has ended it already. For `patience`, twice at most, what the peer
+    /// Ends the connection: answers the peer's close frame, or tells it why. For `patience`, twice at most, what the peer
     /// still sends is thrown away, so that it can read that.
     pub fn close(mut self, close: &Close, patience: Duration) {
-        if self.outbound != Outbound::Over && self.send_control(Opcode::Close, &close.encode()).is_ok() {
-            self.outbound = Outbound::Over;
+        let close = self.answer.take().unwrap_or_else(|| close.clone());
+        if self.outbound != Outbound::Over && self.say_close(&close).is_ok() {
             // Whatever goes wrong here, the connection ends.
             let _ = self.await_close(patience);
         }
         self.stream.close(patience);
     }
 
-    /// Answers the close frame whose header was taken.
+    /// Takes the close frame whose header was taken. It is answered when its turn comes: whoever is not done with what
+    /// came before it has not come to it yet.
     pub(super) fn take_close(&mut self) -> Result<Came> {
         let payload = self.control_payload()?;
         // Also where it makes no sense: no other one will come.
-        self.closed = Some(Close::default());
-        let close = Close::decode(&payload)?;
-        // A peer that is gone already needs no answer.
-        let _ = self.send_control(Opcode::Close, &Close { code: close.code, reason: String::new() }.encode());
-        self.outbound = Outbound::Over;
-        self.closed = Some(close);
+        self.is_closed = true;
+        let code = Close::decode(&payload)?.code;
+        self.answer = Some(Close { code, reason: String::new() });
         Ok(Came::Closed)
+    }
+
+    /// Answers the peer's close frame, if there is one to be answered.
+    pub(super) fn answer_close(&mut self) {
+        if let Some(close) = self.answer.take() {
+            // A peer that is gone already needs no answer.
+            let _ = self.say_close(&close);
+        }
+    }
+
+    fn say_close(&mut self, close: &Close) -> Result<()> {
+        let said = self.send_control(Opcode::Close, &close.encode());
+        self.outbound = Outbound::Over;
+        said
     }
 
     /// Waits for the peer's close frame, the end of its stream, or anything that makes no sense.
     fn await_close(&mut self, patience: Duration) -> Result<()> {
         let deadline = after(Instant::now(), patience);
         let mut sink = vec![0; INPUT];
-        while self.closed.is_none() && Instant::now() < deadline {
+        while !self.is_closed && Instant::now() < deadline {
             let has_progressed = match self.inbound.left() {
                 0 => self.take_frame()?.is_some(),
                 _ => self.discard_some(&mut sink)?,

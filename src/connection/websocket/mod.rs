@@ -27,20 +27,24 @@ pub struct WebSocket {
     /// A message that began while this side was sending.
     begun: Option<MessageKind>,
     outbound: Outbound,
+    /// When something was heard of the peer, or it took a part of a long message.
     heard: Instant,
-    spoke: Instant,
-    /// Bytes of messages sent since the last ping.
+    /// When it was pinged first since then, and last, because it was silent.
+    pinged: Option<(Instant, Instant)>,
+    /// Bytes of messages sent since the last ping of any kind.
     since_ping: usize,
-    /// What the peer's close frame said.
-    closed: Option<Close>,
+    /// Whether the peer has sent a close frame.
+    is_closed: bool,
+    /// What it is to be answered with.
+    answer: Option<Close>,
 }
 
 /// How a silent peer is told from a dead one.
 #[derive(Debug, Clone, Copy)]
 pub struct Heartbeat {
-    /// After sending nothing for so long, this side pings.
+    /// A peer that was silent for so long is pinged, again and again.
     pub ping: Duration,
-    /// After hearing nothing for so long, the peer is gone.
+    /// One that then says nothing for so long is gone.
     pub gone: Duration,
 }
 
@@ -62,7 +66,7 @@ pub enum Event {
     Closed,
     /// The other descriptor is readable.
     Other,
-    /// Nothing was sent for [`Heartbeat::ping`]: send something, or [`WebSocket::ping`].
+    /// Nothing was heard for [`Heartbeat::ping`]: it is time for a [`WebSocket::ping`].
     Quiet,
 }
 
@@ -78,7 +82,7 @@ enum Came {
 
 impl Heartbeat {
     /// What a server grants its clients (docs/WEB.md, section 9).
-    pub const SERVER: Self = Self { ping: Duration::from_secs(20), gone: Duration::from_secs(60) };
+    pub const SERVER: Self = Self { ping: Duration::from_secs(20), gone: Duration::from_secs(40) };
 }
 
 impl WebSocket {
@@ -93,9 +97,10 @@ impl WebSocket {
             begun: None,
             outbound: Outbound::BetweenMessages,
             heard: now,
-            spoke: now,
+            pinged: None,
             since_ping: 0,
-            closed: None,
+            is_closed: false,
+            answer: None,
         }
     }
 
@@ -124,12 +129,12 @@ impl WebSocket {
         }
     }
 
-    /// Waits for a message, the end, or `other` becoming readable, until it is time to send something. What was not read
-    /// of the message before is skipped.
+    /// Waits for a message, the end, or `other` becoming readable, until it is time for a ping. What was not read of the
+    /// message before is skipped.
     ///
     /// # Errors
-    /// [`Error::Violation`] with the rule that the peer broke; [`Error::Timeout`] if nothing was heard of it for
-    /// [`Heartbeat::gone`]; [`Error::Network`], also if the connection ends without a close frame.
+    /// [`Error::Violation`] with the rule that the peer broke; [`Error::Timeout`] if it is gone ([`Heartbeat`]);
+    /// [`Error::Network`], also if the connection ends without a close frame.
     pub fn wait(&mut self, other: BorrowedFd<'_>) -> Result<Event> {
         self.skip()?;
         if let Some(kind) = self.begun.take() {
@@ -169,7 +174,7 @@ impl WebSocket {
         self.inbound.is_in_message()
     }
 
-    /// How many bytes of the message that began are still to come, where that is known: its last frame has begun.
+    /// How many bytes of the message that began are still to come, where that is known: its last frame has begun, or ended.
     #[must_use]
     pub fn left_of_message(&self) -> Option<u64> {
         self.inbound.left_of_message()
@@ -202,28 +207,38 @@ impl WebSocket {
     }
 
     fn frame(&mut self, other: Option<BorrowedFd<'_>>) -> Result<Came> {
+        let mut is_other_ready = false;
         loop {
             if let Some(came) = self.take_frame()? {
+                self.answer_close();
                 return Ok(came);
             }
-            if !self.stream.has_buffered_input() {
-                self.flush()?;
-                let Some(patience) = self.patience()? else { return Ok(Came::Nothing) };
-                let ready = self.wait_for_input(other, patience)?;
-                if ready.other {
-                    return Ok(Came::Other);
-                }
-                if !ready.input {
-                    continue;
-                }
+            if self.stream.has_buffered_input() {
+                self.fill()?;
+                continue;
             }
-            self.fill()?;
+            // What came in is looked at first: however much there is to be sent, the peer is heard.
+            if is_other_ready {
+                return self.keep_alive().map(|()| Came::Other);
+            }
+            self.flush()?;
+            let ready = self.wait_for_input(other, self.until_ping())?;
+            is_other_ready = ready.other;
+            if ready.input {
+                self.fill()?;
+            } else if !ready.other && self.until_ping().is_zero() {
+                self.check_alive()?;
+                return Ok(Came::Nothing);
+            }
         }
     }
 
     /// Takes the header of the next frame of a message, or the end, if all of it was read. Pings and pongs before it are
     /// dealt with.
     fn take_frame(&mut self) -> Result<Option<Came>> {
+        if self.is_closed {
+            return Ok(Some(Came::Closed));
+        }
         while let Some((header, taken)) = self.inbound.begin(self.stream.unread())? {
             self.stream.take(taken);
             if header.length >= INPUT as u64 {
@@ -266,7 +281,7 @@ impl WebSocket {
         let most = usize::try_from(self.inbound.left()).unwrap_or(usize::MAX).min(room.len());
         let room = room.get_mut(..most).unwrap_or_default();
         let count = self.stream.read(room)?;
-        self.heard = Instant::now();
+        self.hears();
         self.inbound.payload(room.get_mut(..count).unwrap_or_default())?;
         Ok(count)
     }
@@ -278,19 +293,28 @@ impl WebSocket {
         if count == 0 {
             return Err(Error::disconnected("receive"));
         }
-        self.heard = Instant::now();
+        self.hears();
         Ok(())
     }
 
-    /// How long there is time to wait before something must be sent; `None` if it is time now.
-    fn patience(&self) -> Result<Option<Duration>> {
-        let now = Instant::now();
-        let Heartbeat { ping, gone } = self.heartbeat;
-        let left_to = |moment: Instant| Some(moment.saturating_duration_since(now)).filter(|left| !left.is_zero());
-        let Some(alive) = left_to(after(self.heard, gone)) else {
-            return Err(Error::Timeout { operation: "sign of life", limit: gone });
-        };
-        Ok(left_to(after(self.spoke, ping)).map(|left| left.min(alive)))
+    /// How long it is until a silent peer is pinged.
+    fn until_ping(&self) -> Duration {
+        let last = self.pinged.map_or(self.heard, |(_, last)| last);
+        after(last, self.heartbeat.ping).saturating_duration_since(Instant::now())
+    }
+
+    /// A peer that was pinged, and said nothing, is gone after a while. One that was not asked need not have said anything.
+    fn check_alive(&self) -> Result<()> {
+        let limit = self.heartbeat.gone;
+        match self.pinged {
+            Some((first, _)) if first.elapsed() >= limit => Err(Error::Timeout { operation: "sign of life", limit }),
+            _ => Ok(()),
+        }
+    }
+
+    fn hears(&mut self) {
+        self.heard = Instant::now();
+        self.pinged = None;
     }
 
     fn wait_for_input(&mut self, other: Option<BorrowedFd<'_>>, patience: Duration) -> Result<Ready> {

@@ -12,11 +12,20 @@ use std::time::Instant;
 pub const PART: usize = 64 * 1024;
 
 impl WebSocket {
-    /// Sends a short message, whole, after those that were sent before.
+    /// Sends a short message.
     ///
     /// # Errors
     /// [`Error::Network`], [`Error::Timeout`].
     pub fn send(&mut self, kind: MessageKind, bytes: &[u8]) -> Result<()> {
+        self.queue(kind, bytes)?;
+        self.flush()
+    }
+
+    /// As [`WebSocket::send`], where others may follow: it is sent when enough has gathered, or with the next wait.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Timeout`].
+    pub fn queue(&mut self, kind: MessageKind, bytes: &[u8]) -> Result<()> {
         self.frame_out(opcode(kind), Part::Last, bytes)
     }
 
@@ -58,18 +67,28 @@ impl WebSocket {
     /// # Errors
     /// [`Error::Network`], [`Error::Timeout`].
     pub fn ping(&mut self) -> Result<()> {
+        let now = Instant::now();
+        self.pinged = Some((self.pinged.map_or(now, |(first, _)| first), now));
+        self.send_ping()
+    }
+
+    fn send_ping(&mut self) -> Result<()> {
         self.since_ping = 0;
         self.send_control(Opcode::Ping, b"")
     }
 
     /// Does what is due while this side works on something: takes the control frames that have come, and pings a peer that
-    /// has heard nothing for long.
+    /// was silent for long.
     ///
     /// # Errors
-    /// As for [`WebSocket::send_part`]; [`Error::Timeout`] if nothing was heard of it for [`super::Heartbeat::gone`].
+    /// As for [`WebSocket::send_part`]; [`Error::Timeout`] if the peer is gone.
     pub fn keep_alive(&mut self) -> Result<()> {
         self.listen()?;
-        if self.patience()?.is_none() { self.ping() } else { self.flush() }
+        if !self.until_ping().is_zero() {
+            return self.flush();
+        }
+        self.check_alive()?;
+        self.ping()
     }
 
     /// Takes the control frames that have come. A message is left where it begins.
@@ -98,10 +117,10 @@ impl WebSocket {
 
     /// A peer that takes long messages lives; how far it got is told by its pongs.
     fn between_parts(&mut self, bytes: usize) -> Result<()> {
-        self.heard = Instant::now();
+        self.hears();
         self.since_ping = self.since_ping.saturating_add(bytes);
         if self.since_ping >= PART {
-            self.ping()?;
+            self.send_ping()?;
         }
         self.flush()?;
         self.listen()
@@ -120,7 +139,6 @@ impl WebSocket {
         if self.outbound == Outbound::Over {
             return Err(Error::disconnected("send"));
         }
-        self.spoke = Instant::now();
         // The peer may have rested since the last frame, as it should.
         self.stream.restart_pace();
         send(&mut self.stream).inspect_err(|_| self.outbound = Outbound::Over)

@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 /// Longest message of a client, in bytes.
 const MAX_MESSAGE: usize = 64 * 1024;
 
+/// After so many events a client is listened to, also if there are more.
+const TOLD_AT_A_TIME: usize = 64;
+
 /// Tells a client what happens in the folders that it names, until it or the server goes.
 pub(super) fn serve(guest: &mut Guest<'_>) -> Result<()> {
     let mut subscription: Option<Subscription> = None;
@@ -23,10 +26,12 @@ pub(super) fn serve(guest: &mut Guest<'_>) -> Result<()> {
             }
             Event::Closed => return Ok(()),
             Event::Other => {}
-            Event::Quiet => match subscription.as_mut().and_then(Subscription::position_if_news) {
-                Some(position) => send(&mut guest.socket, &position)?,
-                None => guest.socket.ping()?,
-            },
+            Event::Quiet => {
+                if let Some(position) = subscription.as_mut().and_then(Subscription::position_if_news) {
+                    send(&mut guest.socket, &position)?;
+                }
+                guest.socket.ping()?;
+            }
         }
     }
 }
@@ -38,7 +43,14 @@ fn next(guest: &mut Guest<'_>, subscription: Option<&mut Subscription>) -> Resul
         return Ok(socket.next_message()?.map_or(Event::Closed, Event::Message));
     };
     subscription.looks();
-    subscription.tell(&shared.store, &mut |event| send(socket, event))?;
+    let mut told = 0_usize;
+    subscription.tell(&shared.store, &mut |event| {
+        told = told.wrapping_add(1);
+        if told.is_multiple_of(TOLD_AT_A_TIME) {
+            socket.keep_alive()?;
+        }
+        send(socket, event)
+    })?;
     socket.wait(subscription.descriptor())
 }
 
@@ -100,7 +112,7 @@ fn parse_journal(text: &str) -> Option<JournalId> {
 }
 
 fn send(socket: &mut WebSocket, event: &Reply) -> Result<()> {
-    socket.send(MessageKind::Text, to_json(event).to_string().as_bytes())
+    socket.queue(MessageKind::Text, to_json(event).to_string().as_bytes())
 }
 
 /// An event in the words of this protocol.

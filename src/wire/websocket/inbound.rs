@@ -57,9 +57,12 @@ impl Inbound {
         self.message.is_some()
     }
 
-    /// How many bytes of the message that began are still to come, where that is known: its last frame has begun.
+    /// How many bytes of the message that began are still to come, where that is known: its last frame has begun, or ended.
     #[must_use]
     pub fn left_of_message(&self) -> Option<u64> {
+        if !self.is_in_message() {
+            return Some(0);
+        }
         let frame = self.frame.as_ref().filter(|frame| !frame.header.opcode.is_control());
         frame.filter(|frame| frame.header.part == Part::Last).map(|frame| frame.left)
     }

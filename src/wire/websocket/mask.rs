@@ -41,9 +41,9 @@ mod tests {
         #[test]
         fn any_cuts_give_what_the_rule_gives(key: [u8; 4], bytes: Vec<u8>, cuts: Vec<u8>) {
             let expected: Vec<u8> = bytes.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
-            let (mut masked, mut mask, mut done) = (bytes.clone(), Mask::new(key), 0);
+            let (mut masked, mut mask, mut done) = (bytes.clone(), Mask::new(key), 0_usize);
             for cut in cuts {
-                let end = (done + usize::from(cut)).min(masked.len());
+                let end = done.saturating_add(usize::from(cut)).min(masked.len());
                 mask.apply(&mut masked[done..end]);
                 done = end;
             }

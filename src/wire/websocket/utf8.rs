@@ -90,9 +90,9 @@ mod tests {
             cuts: Vec<u8>,
         ) {
             let expected = std::str::from_utf8(&bytes).is_ok();
-            let (mut check, mut done, mut is_good) = (Utf8Check::default(), 0, true);
+            let (mut check, mut done, mut is_good) = (Utf8Check::default(), 0_usize, true);
             for cut in cuts {
-                let end = (done + usize::from(cut) % 8).min(bytes.len());
+                let end = done.saturating_add(usize::from(cut) % 8).min(bytes.len());
                 is_good &= check.push(&bytes[done..end]).is_ok();
                 done = end;
             }

@@ -70,6 +70,7 @@ fn listen(guest: &mut Guest<'_>, topic: RemotePath) -> Result<()> {
         for arrival in &arrivals {
             guest.check_goes_on()?;
             send_file(guest, arrival)?;
+            guest.socket.keep_alive()?;
         }
         if !arrivals.is_empty() {
             continue;

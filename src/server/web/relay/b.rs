@@ -158,6 +158,7 @@ pub(in crate::server::web) fn serve_receiver(guest: &mut Guest<'_>) -> Result<()
         for arrival in &arrivals {
             guest.check_goes_on()?;
             send_arrived(guest, arrival)?;
+            guest.socket.keep_alive()?;
         }
         if listener.position() > before {
             continue;

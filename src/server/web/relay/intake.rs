@@ -34,9 +34,12 @@ impl Intake {
     /// Those of a PUT.
     pub(super) fn begin(guest: &Guest<'_>, via: Via, path: &[u8]) -> Result<Self> {
         let record = guest.record(Direction::Upload, via, harmless(path), None);
+        // Before anybody hears of it: a server that stops waits for what others know to be coming.
+        let progress = guest.live.begin_transfer(Direction::Upload, None);
         match begin_upload(guest, path) {
-            Ok(upload) => Ok(Self { upload, record, progress: guest.live.begin_transfer(Direction::Upload, None) }),
+            Ok(upload) => Ok(Self { upload, record, progress }),
             Err(error) => {
+                guest.live.end_transfer();
                 record.fail(guest.shared, Status::Refused, &error);
                 Err(error)
             }

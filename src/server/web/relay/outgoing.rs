@@ -97,15 +97,11 @@ impl Outgoing {
         match open_arrived(guest, arrival) {
             Ok(open) => Some((Self::begin(guest, via, &arrival.path, Some(arrival.size)), open)),
             Err(error) => {
-                Self::refuse(guest, via, &arrival.path, Some(arrival.size), &error);
+                let record = guest.record(Direction::Download, via, arrival.path.to_string(), Some(arrival.size));
+                record.fail(guest.shared, Status::Refused, &error);
                 None
             }
         }
-    }
-
-    /// Notes that a file does not go out.
-    pub(super) fn refuse(guest: &Guest<'_>, via: Via, path: &RemotePath, size: Option<u64>, error: &Error) {
-        guest.record(Direction::Download, via, path.to_string(), size).fail(guest.shared, Status::Refused, error);
     }
 
     /// Counts what was sent.
