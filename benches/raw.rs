@@ -10,9 +10,11 @@
 //! raw send-tree DIR        listens; every connection is sent all files of a tree, one after another
 //! raw receive-tree PORT DIR  creates each file under another name, writes it, renames it
 //! raw copy FILE FILE       a local copy, 1 MiB at a time
+//! raw seal MIB             encrypts so many MiB with AES-128-GCM, a TLS record of 16 KiB at a time, on one core
 //! ```
 //! Those that listen print their port.
 
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rustix::fs::{CWD, fsync, mkdirat, renameat, sendfile};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -35,6 +37,7 @@ fn main() -> io::Result<()> {
         ["send-tree", folder] => listen(|socket| send_tree(socket, Path::new(folder))),
         ["receive-tree", port, folder] => receive_tree(connect(port)?, Path::new(folder)),
         ["copy", from, to] => receive(File::open(from)?, &mut File::create(to)?),
+        ["seal", mib] => seal(mib.parse().map_err(Error::other)?),
         // `cargo bench` runs every program of this folder.
         _ => writeln!(io::stdout(), "raw: see the head of benches/raw.rs; run by bench/compare"),
     }
@@ -71,6 +74,19 @@ fn receive(mut from: impl Read, to: &mut impl Write) -> io::Result<()> {
             count => to.write_all(&buffer[..count])?,
         }
     }
+}
+
+fn seal(mib: usize) -> io::Result<()> {
+    let key = UnboundKey::new(&AES_128_GCM, &[7; 16]).map_err(|_| Error::other("no key"))?;
+    let (key, mut record) = (LessSafeKey::new(key), vec![7; 16 * 1024]);
+    for number in 0..(mib * MIB / record.len()) as u64 {
+        let mut nonce = [0; 12];
+        nonce[4..].copy_from_slice(&number.to_be_bytes());
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let sealed = key.seal_in_place_separate_tag(nonce, Aad::empty(), &mut record);
+        let _ = std::hint::black_box(sealed.map_err(|_| Error::other("not sealed"))?);
+    }
+    Ok(())
 }
 
 fn take(mut socket: TcpStream, folder: &Path) -> io::Result<()> {

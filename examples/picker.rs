@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use hostdir::client::terminal::picker::{self, Outcome, PickerEntry, Tree};
+use hostdir::client::terminal::picker::{self, Model, Outcome, PickerEntry, Tree};
 use hostdir::client::terminal::screen;
 use hostdir::client::terminal::{ColorChoice, Terminal};
 
@@ -16,7 +16,7 @@ fn main() -> io::Result<()> {
     let signals = Signals::new([SIGTERM, SIGUSR1])?;
     thread::spawn(move || obey(signals));
     let files = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(5_000);
-    let outcome = picker::pick(&Terminal::detect(ColorChoice::Auto), Tree::new(entries(files)))?;
+    let outcome = picker::pick(&Terminal::detect(ColorChoice::Auto), &mut Model::new(Tree::new(entries(files))))?;
     let mut stdout = io::stdout().lock();
     match outcome {
         Outcome::Chosen(paths) => {

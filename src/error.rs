@@ -3,6 +3,7 @@
 //! Blame is visible in the variant: the peer broke the protocol, the other side refused, the network failed, or this
 //! machine failed.
 
+use crate::wire::websocket::Failure;
 use crate::wire::{ErrorCode, Fault, NameError, PathError, Violation};
 use rustix::io::Errno;
 use std::fmt;
@@ -20,6 +21,11 @@ pub enum Error {
         /// The code on the wire.
         code: ErrorCode,
         /// A safe sentence, already harmless for terminals and logs.
+        message: String,
+    },
+    /// The other side could not show that it is who it should be; nothing was told to it.
+    Untrusted {
+        /// What is wrong, and what to do about it; harmless text.
         message: String,
     },
     /// The connection failed or ended where it should not.
@@ -78,6 +84,7 @@ impl Error {
         match self {
             Self::Violation(_) => ErrorCode::Protocol,
             Self::Refused { code, .. } => *code,
+            Self::Untrusted { .. } => ErrorCode::Forbidden,
             Self::Timeout { .. } => ErrorCode::Timeout,
             Self::Network { .. } => ErrorCode::Unavailable,
             Self::Local { source, .. } => local_code(source),
@@ -93,6 +100,7 @@ impl Error {
             Self::Violation(violation) => violation.to_string(),
             Self::Timeout { operation, limit } => format!("{operation}: not in {} s", limit.as_secs()),
             Self::Network { .. } => "the connection failed".into(),
+            Self::Untrusted { .. } => "the other side is not trusted".into(),
             Self::Local { operation, .. } => format!("{operation}: {}", local_sentence(code)),
         };
         Fault { code, message: Some(truncate(message, MAX_MESSAGE)) }
@@ -106,7 +114,7 @@ impl Error {
             Self::Refused { code, .. } => {
                 matches!(code, ErrorCode::Busy | ErrorCode::Timeout | ErrorCode::ShuttingDown)
             }
-            Self::Violation(_) | Self::Local { .. } => false,
+            Self::Violation(_) | Self::Untrusted { .. } | Self::Local { .. } => false,
         }
     }
 }
@@ -151,7 +159,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Violation(violation) => write!(f, "the other side broke the protocol: {violation}"),
-            Self::Refused { message, .. } => f.write_str(message),
+            Self::Refused { message, .. } | Self::Untrusted { message } => f.write_str(message),
             Self::Network { operation, source } => write!(f, "{operation}: {}", plain(source)),
             Self::Timeout { operation, limit } => write!(f, "{operation}: nothing in {} s", limit.as_secs()),
             Self::Local { operation, path, source } => write!(f, "{operation} {path}: {}", plain(source)),
@@ -164,7 +172,7 @@ impl std::error::Error for Error {
         match self {
             Self::Violation(violation) => Some(violation),
             Self::Network { source, .. } | Self::Local { source, .. } => Some(source),
-            Self::Refused { .. } | Self::Timeout { .. } => None,
+            Self::Refused { .. } | Self::Untrusted { .. } | Self::Timeout { .. } => None,
         }
     }
 }
@@ -172,6 +180,12 @@ impl std::error::Error for Error {
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
         Self::Violation(violation)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Violation(Violation::WebSocket(failure))
     }
 }
 

@@ -34,6 +34,52 @@ pub fn harmless(bytes: &[u8]) -> String {
     shown
 }
 
+/// The bytes that [`harmless`] made `shown` of. What it did not make stays as it is.
+///
+/// ```
+/// assert_eq!(hostdir::escape::original(r"a\u{1b}\xff\\ñ"), b"a\x1b\xff\\\xc3\xb1");
+/// ```
+#[must_use]
+pub fn original(shown: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(shown.len());
+    let mut rest = shown;
+    while let Some((plain, escaped)) = rest.split_once('\\') {
+        bytes.extend_from_slice(plain.as_bytes());
+        rest = match unescape(escaped, &mut bytes) {
+            Some(after) => after,
+            None => {
+                bytes.push(b'\\');
+                escaped
+            }
+        };
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    bytes
+}
+
+/// Takes what follows the backslash of an escape, and gives what follows the escape; `None` if it is none.
+fn unescape<'a>(escaped: &'a str, bytes: &mut Vec<u8>) -> Option<&'a str> {
+    let (kind, after) = (escaped.chars().next()?, escaped.get(1..)?);
+    match kind {
+        'n' => bytes.push(b'\n'),
+        'r' => bytes.push(b'\r'),
+        't' => bytes.push(b'\t'),
+        '\\' => bytes.push(b'\\'),
+        'x' => {
+            bytes.push(u8::from_str_radix(after.get(..2)?, 16).ok()?);
+            return after.get(2..);
+        }
+        'u' => {
+            let (digits, after) = after.strip_prefix('{')?.split_once('}')?;
+            let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+            bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            return Some(after);
+        }
+        _ => return None,
+    }
+    Some(after)
+}
+
 /// Whether a character may reach a terminal or a log as it is.
 #[must_use]
 pub fn is_harmless(character: char) -> bool {
@@ -90,6 +136,16 @@ mod tests {
         #[test]
         fn nothing_harmful_survives(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(harmless(&bytes).chars().all(|character| character == '\\' || is_harmless(character)));
+        }
+
+        #[test]
+        fn what_was_made_harmless_can_be_had_again(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(original(&harmless(&bytes)), bytes);
+        }
+
+        #[test]
+        fn no_text_is_too_strange_to_be_read_back(text in r"(\\|[nrtxu{}0-9a-f+]|\PC){0,20}") {
+            let _ = original(&text);
         }
 
         #[test]

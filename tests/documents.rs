@@ -224,3 +224,23 @@ fn a_reference_that_leads_nowhere_is_noticed() {
     assert_eq!(reference("std::fs::File"), None);
     assert_eq!(reference("Self::x y"), None);
 }
+
+#[test]
+fn every_event_of_the_logs_is_in_the_manual() {
+    let manual = fs::read_to_string(top().join("docs/OPERATING.md")).unwrap();
+    let (_, logs) = manual.split_once("\n## A line of transfers.log\n").unwrap();
+    let (logs, _) = logs.split_once("\n## server report\n").unwrap();
+    let sources = WalkDir::new(top().join("src")).into_iter().map(|file| file.unwrap().into_path());
+    let sources = sources.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let mut checked = 0;
+    for path in sources {
+        let source = fs::read_to_string(&path).unwrap();
+        for rest in source.split("event = \"").skip(1) {
+            let event = rest.split('"').next().unwrap();
+            let told = logs.contains(&format!("`{event}`")) || logs.contains(&format!("`event={event}`"));
+            assert!(told, "event={event} of {} is not in docs/OPERATING.md", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 30, "only {checked} events were found");
+}

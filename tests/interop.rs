@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::Server;
+use common::{Log, Server};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -72,9 +72,14 @@ impl Scene {
 
     /// Fills the host directory before the server starts.
     fn with(fill: impl FnOnce(&Path)) -> Self {
+        Self::start(&[], fill)
+    }
+
+    /// The same, with further arguments of the server.
+    fn start(arguments: &[&str], fill: impl FnOnce(&Path)) -> Self {
         let (host, local) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
         fill(host.path());
-        let server = Server::start(host.path(), &[]);
+        let server = Server::start(host.path(), arguments);
         Self { host, local, server }
     }
 
@@ -165,6 +170,23 @@ fn the_client_holds_against_hostile_servers() {
 #[test]
 fn a_server_answers_a_ping() {
     assert_eq!(Scene::new().done(&["ping"]), "pong\n");
+}
+
+#[test]
+fn a_server_is_spoken_to_within_tls_by_the_fingerprint_that_it_shows() {
+    let keys = TempDir::new().expect("a directory");
+    let tls = ["--tls", "--tls-dir", keys.path().to_str().expect("it is text")];
+    let scene = Scene::start(&tls, |host| _ = write(&host.join("big"), &content(3_000_000)));
+    let line = scene.server.logged(Log::Events, &["event=certificate"]);
+    let key = line.split('"').find(|part| part.starts_with("sha256//")).expect("its key is in the log");
+    let with = |key: &str, words: &[String]| [&["--fingerprint".to_owned(), key.to_owned()][..], words].concat();
+    scene.done(&with(key, &scene.get("big", &[])));
+    assert_eq!(fs::read(scene.local("got")).expect("it was fetched"), content(3_000_000));
+    scene.done(&with(key, &scene.put(&scene.local("got"), "back", &["--ask"])));
+    assert_eq!(fs::read(scene.hosted("back")).expect("it was stored"), content(3_000_000));
+    let other = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    assert!(scene.fails(1, &with(other, &["ping".into()])).contains(key));
+    assert!(scene.fails(1, &["ping"]).contains("forbidden"));
 }
 
 fn fill(host: &Path) {

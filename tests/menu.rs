@@ -7,8 +7,9 @@ mod common;
 #[allow(dead_code, reason = "not every test uses all of it")]
 mod terminal;
 
-use common::Server;
+use common::{Launch, Server};
 use portable_pty::CommandBuilder;
+use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -22,10 +23,25 @@ const ENTER: &str = "\r";
 const TAB: &str = "\t";
 
 fn menu(address: SocketAddr, downloads: &Path, columns: u16, rows: u16) -> Session {
+    Session::start(client(address, downloads), columns, rows, "xterm-256color")
+}
+
+fn client(address: SocketAddr, downloads: &Path) -> CommandBuilder {
     let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_client"));
     command.args(["--ip", &address.ip().to_string(), "--port", &address.port().to_string(), "--dir"]);
     command.arg(downloads);
-    Session::start(command, columns, rows, "xterm-256color")
+    command
+}
+
+/// Opens the picker, marks everything, and is asked how.
+fn mark_everything(session: &mut Session) {
+    session.see("> Browse & download");
+    session.press("b");
+    session.see("Tab mark");
+    session.press("\x01");
+    session.see("[x]");
+    session.press(ENTER);
+    session.see("dry run");
 }
 
 /// Passes bytes on to `server`, those to the client at most so fast that a person could press a key meanwhile.
@@ -34,7 +50,8 @@ fn slow_proxy(server: SocketAddr) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
-            let upstream = TcpStream::connect(server).unwrap();
+            // Without a server behind it, whoever dials hears that at once.
+            let Ok(upstream) = TcpStream::connect(server) else { continue };
             let (mut to_server, mut from_client) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
             std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
             std::thread::spawn(move || trickle(upstream, client));
@@ -271,4 +288,187 @@ fn without_a_terminal_the_help_is_printed_and_the_exit_code_says_usage() {
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
     assert!(String::from_utf8(output.stderr).unwrap().contains("Usage: client"));
+}
+
+#[test]
+fn one_transfer_of_two_is_stopped_and_the_other_goes_on() {
+    let (host, downloads) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    for name in ["one.iso", "two.iso"] {
+        std::fs::write(host.path().join(name), vec![7; 24 * 1024 * 1024]).unwrap();
+    }
+    let server = Server::start(host.path(), &[]);
+    let mut session = menu(slow_proxy(server.address().into()), downloads.path(), 100, 24);
+    mark_everything(&mut session);
+    session.press("p");
+    session.see("x stop it");
+    session.press("\x1b[B");
+    let screen = session.see(">  ");
+    let stopped =
+        if screen.lines().any(|line| line.starts_with('>') && line.contains("one.iso")) { "one" } else { "two" };
+    session.press("x");
+    session.see(&format!("{stopped}.iso  stopped"));
+    let screen = session.see("1 of 2 files");
+    assert!(screen.contains("1 verified · 1 not finished"), "{screen}");
+    assert!(screen.contains(&format!("{stopped}.iso   stopped; ")), "{screen}");
+    assert!(!downloads.path().join(format!("{stopped}.iso")).exists());
+    session.see("> Browse & download");
+    session.press("q");
+    assert_eq!(session.child.wait().unwrap().exit_code(), 0);
+    session.read_to_end();
+    session.assert_restored();
+}
+
+#[test]
+fn a_lost_server_is_tried_again_at_once_and_the_download_goes_on() {
+    let (host, downloads) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let content: Vec<u8> = (0..16 * 1024 * 1024_u32).map(|index| (index >> 12) as u8).collect();
+    std::fs::write(host.path().join("big.iso"), &content).unwrap();
+    let server = Server::start(host.path(), &[]);
+    let (address, port) = (server.address(), server.address().port());
+    let mut session = menu(slow_proxy(address.into()), downloads.path(), 100, 24);
+    mark_everything(&mut session);
+    session.press("s");
+    session.see("x stop it");
+    drop(server);
+    let screen = session.see("Enter now");
+    assert!(screen.contains(" no connection · again in "), "{screen}");
+    // The rests have grown by then: without Enter it would take a while.
+    session.see("again in 4 s");
+    let _server = Server::launch(host.path(), &Launch { port, ..Launch::default() });
+    session.press(ENTER);
+    session.see("1 of 1 file");
+    assert_eq!(std::fs::read(downloads.path().join("big.iso")).unwrap(), content);
+    session.see("> Browse & download");
+    session.press("q");
+    assert_eq!(session.child.wait().unwrap().exit_code(), 0);
+    session.read_to_end();
+    session.assert_restored();
+}
+
+#[test]
+fn a_lost_server_is_given_up_with_esc_and_what_came_is_kept() {
+    let (host, downloads) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    std::fs::write(host.path().join("big.iso"), vec![7; 40 * 1024 * 1024]).unwrap();
+    let server = Server::start(host.path(), &[]);
+    let mut session = menu(slow_proxy(server.address().into()), downloads.path(), 100, 24);
+    mark_everything(&mut session);
+    session.press("s");
+    session.see("x stop it");
+    drop(server);
+    session.see("Esc stop");
+    session.press(ESCAPE);
+    let screen = session.see("Retry: client get big.iso");
+    assert!(screen.contains("1 not finished"), "{screen}");
+    session.see("> Browse & download");
+    session.press("q");
+    assert_eq!(session.child.wait().unwrap().exit_code(), 0);
+    session.read_to_end();
+    session.assert_restored();
+}
+
+#[test]
+fn a_capital_letter_answers_for_all_taken_names() {
+    let (host, downloads) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        std::fs::write(host.path().join(name), "from the server").unwrap();
+        std::fs::write(downloads.path().join(name), "mine").unwrap();
+    }
+    let server = Server::start(host.path(), &[]);
+    let mut session = menu(server.address().into(), downloads.path(), 100, 24);
+    mark_everything(&mut session);
+    session.press("p");
+    session.see("capital = for all");
+    session.press("s");
+    session.see("a.txt exists and differs: skip");
+    session.see("b.txt exists and differs:  (s)kip");
+    session.press("O");
+    session.see("b.txt exists and differs: overwrite, and all that follow");
+    let screen = session.see("2 of 3 files");
+    assert!(screen.contains("1 skipped") && !screen.contains("c.txt exists"), "{screen}");
+    let content = |name: &str| std::fs::read_to_string(downloads.path().join(name)).unwrap();
+    assert_eq!([content("a.txt"), content("b.txt"), content("c.txt")], ["mine", "from the server", "from the server"]);
+    mark_everything(&mut session);
+    session.press("p");
+    session.see("a.txt exists and differs:  (s)kip");
+    session.press(ESCAPE);
+    session.see("Stopped. Nothing written.");
+}
+
+#[test]
+fn what_does_not_fit_is_told_before_the_first_byte() {
+    let (host, downloads) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    std::fs::File::create(host.path().join("big.iso")).unwrap().set_len(8 << 40).unwrap();
+    let server = Server::start(host.path(), &[]);
+    let mut session = menu(server.address().into(), downloads.path(), 100, 24);
+    mark_everything(&mut session);
+    session.press("p");
+    let screen = session.see("free. Nothing written.");
+    assert!(screen.contains("need 8.0 TiB, "), "{screen}");
+    session.see("> Browse & download");
+    assert!(!downloads.path().join("big.iso").exists());
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_esc_at_the_question_finds_the_marks_again() {
+    let (host, downloads) = (host(3), TempDir::new().unwrap());
+    let server = Server::start(host.path(), &[]);
+    let mut session = menu(server.address().into(), downloads.path(), 100, 24);
+    mark_everything(&mut session);
+    session.press(ESCAPE);
+    session.see("3 selected 27 B");
+    session.press(ENTER);
+    session.see("dry run");
+    session.press("d");
+    session.see("3 files, 27 B would be downloaded (dry run)");
+    session.see("> Browse & download");
+    assert_eq!(std::fs::read_dir(downloads.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_terminal_without_utf8_and_colours_gets_neither() {
+    let (host, downloads) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    std::fs::write(host.path().join("año 日本.txt"), "hola").unwrap();
+    let server = Server::start(host.path(), &[]);
+    let mut command = client(server.address().into(), downloads.path());
+    command.env("LC_ALL", "C");
+    command.env("NO_COLOR", "1");
+    let mut session = Session::start_as_it_is(command, 100, 24, "xterm-256color");
+    mark_everything(&mut session);
+    session.press("p");
+    session.see("1 of 1 file - 4 B in ");
+    session.see("> Browse & download");
+    session.press(INTERRUPT);
+    session.child.wait().unwrap();
+    session.read_to_end();
+    session.assert_restored();
+    assert!(session.raw.is_ascii(), "{}", String::from_utf8_lossy(&session.raw));
+    assert!(String::from_utf8_lossy(&session.raw).contains("a?o ????.txt"));
+    // SGR with a colour or an attribute in it (ECMA-48); a reset alone sets none.
+    let text = String::from_utf8_lossy(&session.raw).into_owned();
+    let colored = text.split("\x1b[").skip(1).any(|rest| {
+        let end = rest.find(|character: char| character.is_ascii_alphabetic()).unwrap_or(0);
+        rest[end..].starts_with('m') && !matches!(&rest[..end], "" | "0")
+    });
+    assert!(!colored);
+    assert!(downloads.path().join("año 日本.txt").exists());
+}
+
+#[test]
+fn a_signal_ends_a_menu_that_waits_and_gives_the_terminal_back() {
+    let (host, downloads) = (host(1), TempDir::new().unwrap());
+    let server = Server::start(host.path(), &[]);
+    for (signal, term, waits) in [
+        (Signal::TERM, "xterm-256color", "> Browse & download"),
+        (Signal::HUP, "xterm-256color", "> Browse & download"),
+        (Signal::TERM, "dumb", "5) Quit"),
+    ] {
+        let command = client(server.address().into(), downloads.path());
+        let mut session = Session::start(command, 80, 24, term);
+        session.see(waits);
+        session.see(if term == "dumb" { "\n>" } else { "Ctrl-C quit" });
+        session.signal(signal);
+        assert_eq!(session.child.wait().unwrap().exit_code(), 128 + signal.as_raw() as u32);
+        session.read_to_end();
+        session.assert_restored();
+    }
 }

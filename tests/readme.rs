@@ -20,7 +20,11 @@ struct Flag {
 /// The programs, each with its commands that have flags of their own.
 fn programs() -> [(&'static str, &'static str, &'static [&'static str]); 2] {
     [
-        ("server", env!("CARGO_BIN_EXE_server"), &["token add", "token list", "token revoke"]),
+        (
+            "server",
+            env!("CARGO_BIN_EXE_server"),
+            &["report", "token add", "token list", "token revoke", "completions", "man"],
+        ),
         ("client", env!("CARGO_BIN_EXE_client"), &["list", "get", "put", "ping", "completions", "man"]),
     ]
 }
@@ -127,13 +131,19 @@ fn the_readme_has_every_flag_and_no_other() {
 
 #[test]
 fn the_readme_has_every_command() {
-    let help = help(env!("CARGO_BIN_EXE_client"), &[]);
-    let (_, commands) = help.split_once("\nCommands:\n").unwrap();
-    let names = commands.lines().map_while(|line| line.trim().split(' ').next().filter(|name| !name.is_empty()));
-    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
-    assert!(names.len() > 4, "{names:?}");
-    for name in names {
-        assert!(README.contains(&format!("| `client {name}")), "the README does not have the command {name}");
+    for (program, path, least) in
+        [("client", env!("CARGO_BIN_EXE_client"), 5), ("server", env!("CARGO_BIN_EXE_server"), 3)]
+    {
+        let help = help(path, &[]);
+        let (_, commands) = help.split_once("\nCommands:\n").unwrap();
+        let names = commands.lines().map_while(|line| line.trim().split(' ').next().filter(|name| !name.is_empty()));
+        let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+        assert!(names.len() >= least, "{names:?}");
+        for name in names {
+            let told = format!("`{program} {name}");
+            let mut rows = README.lines().filter(|line| line.starts_with("| `"));
+            assert!(rows.any(|row| row.contains(&told)), "the README does not have the command {program} {name}");
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 #![no_main]
 
 use hostdir::client::cancel::Cancel;
-use hostdir::client::session::{Session, Target};
+use hostdir::client::session::Session;
+use hostdir::connection::{Deadlines, Stream};
 use hostdir::error::Result;
 use hostdir::transfer::{Progress, Sink};
 use hostdir::wire::{Get, List, Request};
 use libfuzzer_sys::fuzz_target;
 use std::io::Write;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -23,12 +24,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let server = server();
     server.scripts.send(script).expect("the server lives as long as the process");
-    converse(&server.target);
+    converse(server.address);
     server.done.lock().expect("nobody panics with it").recv().expect("it answers every script");
 });
 
 struct Server {
-    target: Target,
+    address: SocketAddr,
     scripts: SyncSender<Vec<u8>>,
     done: std::sync::Mutex<Receiver<()>>,
 }
@@ -38,7 +39,7 @@ fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("it is bound").port();
+        let address = listener.local_addr().expect("it is bound");
         let (scripts, queue) = sync_channel::<Vec<u8>>(0);
         let (finished, done) = sync_channel(0);
         std::thread::spawn(move || {
@@ -50,7 +51,7 @@ fn server() -> &'static Server {
                 }
             }
         });
-        Server { target: Target { host: "127.0.0.1".into(), port }, scripts, done: std::sync::Mutex::new(done) }
+        Server { address, scripts, done: std::sync::Mutex::new(done) }
     })
 }
 
@@ -61,8 +62,11 @@ fn say(mut socket: &TcpStream, script: &[u8]) {
     let _ = std::io::copy(&mut socket, &mut std::io::sink());
 }
 
-fn converse(target: &Target) {
-    let Ok(mut session) = Session::open(target, Duration::from_secs(5), &Cancel::default()) else { return };
+fn converse(address: SocketAddr) {
+    let socket = TcpStream::connect(address).expect("somebody listens");
+    let stream = Stream::new(socket, Deadlines::client(Duration::from_secs(5))).expect("a socket can be set up");
+    let registration = Cancel::default().register(stream.interrupt());
+    let Ok(mut session) = Session::greet(stream, address, registration) else { return };
     let listed = session.list(List { recursive: true, ..List::default() }, &mut |folder, entry| {
         folder.join(&entry.name).expect("only names that can be joined are handed on");
         Ok(())

@@ -3,21 +3,30 @@
 
 use bytesize::ByteSize;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use hostdir::access::command::TokenCommand;
 use hostdir::access::{Access, Transport};
+use hostdir::configuration::{self, Settings};
 use hostdir::connection::Deadlines;
+use hostdir::discovery::Announcement;
+use hostdir::display::quantity;
 use hostdir::error::Error;
+use hostdir::escape::harmless;
 use hostdir::logging;
-use hostdir::server::{self, Confinement, Console, Drained, Level, Stop, WebAccess};
+use hostdir::manual::Manual;
+use hostdir::report;
+use hostdir::server::{
+    self, Banner, Confinement, Console, Credentials, Drained, Level, RelayConfig, ServiceManager, Source, Stop,
+    WebAccess,
+};
 use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep, parse_duration};
-use hostdir::wire::{ErrorCode, RemoteFolder, Rights};
+use hostdir::wire::{ErrorCode, RemoteFolder, RemotePath, Rights};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io::{Write, stderr};
+use std::io::{Write, stderr, stdout};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -33,7 +42,8 @@ use std::time::Duration;
 ///
 /// Exit codes: 0 stopped, all transfers done; 1 transfers were cut; 2 usage; 3 this machine (port, directory, disk).
 #[derive(Debug, Parser)]
-#[command(name = "server", version, max_term_width = 100)]
+#[allow(rustdoc::bare_urls, reason = "these are the words of --help, which knows no Markdown")]
+#[command(name = "server", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -79,6 +89,22 @@ struct Arguments {
     #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT", value_parser = BoolishValueParser::new())]
     no_confinement: bool,
 
+    /// Encrypt: speak TLS only, with a key of the server's own, made at the first start and kept in --tls-dir
+    #[arg(long, env = "HOSTDIR_SERVER_TLS", value_parser = BoolishValueParser::new())]
+    tls: bool,
+
+    /// Where the server keeps its own key [default: ~/.local/share/hostdir/tls]
+    #[arg(long, value_name = "DIR", env = "HOSTDIR_SERVER_TLS_DIR")]
+    tls_dir: Option<PathBuf>,
+
+    /// Encrypt with this certificate instead, a PEM file with those that it is signed by; SIGHUP reads it again
+    #[arg(long, value_name = "FILE", requires = "tls_key", env = "HOSTDIR_SERVER_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+
+    /// The key of --tls-cert, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert", env = "HOSTDIR_SERVER_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+
     /// Connections at once, each with a thread; one address can have seven eighths of them
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=10_900), env = "HOSTDIR_SERVER_MAX_CONNECTIONS")]
     max_connections: u32,
@@ -115,6 +141,10 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = Deadlines::SERVER.window.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400), env = "HOSTDIR_SERVER_STALL_TIMEOUT")]
     stall_timeout: u64,
 
+    /// Do not announce the server on the local network (mDNS, as _hostdir._tcp)
+    #[arg(long, env = "HOSTDIR_SERVER_NO_DISCOVERY", value_parser = BoolishValueParser::new())]
+    no_discovery: bool,
+
     /// The name that clients are shown [default: the name of this machine]
     #[arg(long, value_name = "NAME", env = "HOSTDIR_SERVER_NAME")]
     name: Option<String>,
@@ -123,16 +153,40 @@ struct Arguments {
     #[arg(long, value_name = "HOST", value_delimiter = ',', env = "HOSTDIR_SERVER_HOST_NAME")]
     host_name: Vec<String>,
 
-    /// An origin whose pages may ask this server too, such as https://example.org; null is a page opened from a disk
+    /// An origin (scheme, host and perhaps port) whose pages may ask this server too; null is a page opened from a disk
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "HOSTDIR_SERVER_ALLOW_ORIGIN")]
     allow_origin: Vec<String>,
+
+    /// Largest file that comes in or goes out by the two older relays
+    #[arg(long, value_name = "SIZE", default_value = "500MiB", env = "HOSTDIR_SERVER_RELAY_MAX_SIZE")]
+    relay_max_size: ByteSize,
+
+    /// The topic of the relay at /sender and /receiver
+    #[arg(long, value_name = "TOPIC", default_value = "live", value_parser = OsStringValueParser::new().try_map(parse_topic), env = "HOSTDIR_SERVER_RELAY_TOPIC")]
+    relay_topic: RemotePath,
+
+    /// A TOML file with further settings; its keys are the long names of these flags. Flags and variables win over it
+    #[arg(long, value_name = "FILE", env = "HOSTDIR_SERVER_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Print every setting with where it comes from, and end: with exit code 2 if something is wrong
+    #[arg(long)]
+    check_config: bool,
 }
 
-/// What else this program does.
+/// What the program does instead of serving.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say from the logs who took, sent and received what, and how it ended
+    ///
+    /// Reads transfers.log and what was put away of it, also while a server writes it. Times are in UTC, as in the logs.
+    ///
+    /// Exit codes: 0 ok; 2 usage; 3 there are no logs, or they cannot be read.
+    Report(Box<report::Arguments>),
     /// Who may do what: make, list and revoke tokens. A server that is running takes notice within a second
     Token(TokenCommand),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 /// What a program that is told to stop waits for running transfers.
@@ -141,60 +195,106 @@ const DRAIN: Duration = Duration::from_secs(30);
 const COUNTING: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
+    let resolved = match configuration::resolve::<Arguments>(std::env::args_os()) {
+        Ok(resolved) => resolved,
+        Err(configuration::Error::Usage(error)) => error.exit(),
+        Err(error) => return fail(&error, 2),
+    };
+    let result = match &resolved.arguments.command {
+        None => run(&resolved.arguments, &resolved.settings),
+        Some(Command::Report(asked)) => report::run(asked).map(|()| Drained::Whole),
+        Some(Command::Token(command)) => manage_tokens(&resolved.arguments, command),
+        Some(Command::Manual(manual)) => print_manual(*manual),
+    };
+    match result {
         Ok(Drained::Whole) => ExitCode::SUCCESS,
         Ok(Drained::Cut) => ExitCode::from(1),
-        Err(error) => {
-            // Standard error may be closed; there is nobody else to tell. One write, so that no other line comes between.
-            let _ = stderr().write_all(format!("server: {error}\n").as_bytes());
-            ExitCode::from(if matches!(error, Error::Refused { .. }) { 2 } else { 3 })
-        }
+        Err(error) => fail(&error, if matches!(error, Error::Refused { .. }) { 2 } else { 3 }),
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Drained, Error> {
-    if let Some(Command::Token(command)) = &arguments.command {
-        make_directory(&arguments.dir, "--dir")?;
-        return command.run(&arguments.dir).map(|()| Drained::Whole);
-    }
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    // Standard error may be closed; there is nobody else to tell. One write, so that no other line comes between.
+    let _ = stderr().write_all(format!("server: {error}\n").as_bytes());
+    ExitCode::from(code)
+}
+
+fn manage_tokens(arguments: &Arguments, command: &TokenCommand) -> Result<Drained, Error> {
+    make_directory(&arguments.dir, "--dir")?;
+    command.run(&arguments.dir).map(|()| Drained::Whole)
+}
+
+fn print_manual(manual: Manual) -> Result<Drained, Error> {
+    let printed = manual.print(Arguments::command());
+    print(&printed.map_err(|error| Error::local("render", "the manual page", error))?)
+}
+
+fn print(bytes: &[u8]) -> Result<Drained, Error> {
+    let written = stdout().write_all(bytes);
+    written.map(|()| Drained::Whole).map_err(|error| Error::local("write to", "standard output", error))
+}
+
+fn run(arguments: &Arguments, settings: &Settings) -> Result<Drained, Error> {
     if arguments.read_only && arguments.allow_overwrite {
         let why = "--read-only and --allow-overwrite exclude each other";
         return Err(Error::refused(ErrorCode::Forbidden, why));
     }
     check_rules(arguments)?;
+    if arguments.check_config {
+        return print(settings.to_string().as_bytes());
+    }
     let made = [make_directory(&arguments.dir, "--dir"), make_directory(&arguments.log_dir, "--log-dir")];
+    let manager = ServiceManager::from_environment();
+    // The key is read before the wall is raised, so that nothing behind it can.
+    let credentials = credentials(arguments)?;
     // Before the first thread: the wall is around this thread and those that it starts.
-    let confined = confine(arguments);
+    let confined = confine(arguments, credentials.as_ref());
     let console = Console::start().map_err(|error| Error::local("start", "the console", error))?;
     made.iter().flatten().flatten().for_each(|line| console.say(line));
     let directories: Result<Vec<_>, Error> = made.into_iter().collect();
-    let result = directories.and_then(|_| serve(arguments, &console, confined));
-    console.flush();
+    let result = directories.and_then(|_| serve(arguments, &console, &manager, confined, credentials));
+    console.close();
     result
 }
 
-fn serve(arguments: &Arguments, console: &Console, confined: Result<Level, String>) -> Result<Drained, Error> {
+fn serve(
+    arguments: &Arguments,
+    console: &Console,
+    manager: &ServiceManager,
+    confined: Result<Level, String>,
+    credentials: Option<Credentials>,
+) -> Result<Drained, Error> {
     let log = start_logging(arguments)?;
     log_confinement(confined);
     raise_descriptor_limit();
     let listeners = server::bind(arguments.ip, arguments.port)?;
     let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
     let access = Access::open(&arguments.dir, arguments.anonymous)?;
-    let transport = if arguments.insecure_tokens { Transport::PlainOnPurpose } else { Transport::Plain };
+    let transport = match (&credentials, arguments.insecure_tokens) {
+        (Some(_), _) => Transport::Encrypted,
+        (None, true) => Transport::PlainOnPurpose,
+        (None, false) => Transport::Plain,
+    };
     access.check_transport(transport, &server::addresses(&listeners))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
-    let log = watch_signals(&stop, log).map_err(|error| Error::local("watch", "signals", error))?;
-    announce(arguments, &listeners, &access, console);
+    let log = watch_signals(&stop, console, manager, log, credentials.clone())
+        .map_err(|error| Error::local("watch", "signals", error))?;
+    announce(arguments, &listeners, credentials.as_ref(), &access, console);
+    manager.ready("Serving");
+    let name = arguments.name.clone().unwrap_or_else(machine_name);
+    let announcement = if arguments.no_discovery { None } else { answer_searches(&name, &listeners) };
     let config = server::Config {
-        name: arguments.name.clone().unwrap_or_else(machine_name),
+        name,
         max_connections: arguments.max_connections as usize,
+        tls: credentials,
         deadlines: deadlines(arguments),
         drain: DRAIN,
         web: WebAccess { host_names: host_names(arguments), origins: arguments.allow_origin.clone() },
+        relay: RelayConfig { max_size: arguments.relay_max_size.as_u64(), topic: arguments.relay_topic.clone() },
     };
     let drained = server::run(&listeners, store, access, config, console.clone(), &stop)?;
+    drop(announcement);
     log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
     log.flush();
     Ok(drained)
@@ -263,6 +363,13 @@ fn split_rule<'a>(text: &'a OsString, wrong: &str) -> Result<(RemoteFolder, &'a 
     Ok((folder, limit))
 }
 
+/// A topic that files can be put into.
+fn parse_topic(text: OsString) -> Result<RemotePath, String> {
+    let topic = RemotePath::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+    topic.check_portable().map_err(|error| error.to_string())?;
+    Ok(topic)
+}
+
 fn deadlines(arguments: &Arguments) -> Deadlines {
     Deadlines {
         idle: Duration::from_secs(arguments.idle_timeout),
@@ -281,8 +388,22 @@ fn make_directory(directory: &Path, flag: &str) -> Result<Option<String>, Error>
     Ok(Some(format!("Made {}", directory.display())))
 }
 
+/// What TLS is spoken with, if it is.
+fn credentials(arguments: &Arguments) -> Result<Option<Credentials>, Error> {
+    let source = match (&arguments.tls_cert, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => Source::Given { certificate: certificate.clone(), key: key.clone() },
+        _ if !arguments.tls => return Ok(None),
+        _ => {
+            let own = arguments.tls_dir.clone().or_else(|| Some(hostdir::home::data_folder()?.join("tls")));
+            let why = "there is no home directory to keep the key of --tls in: choose --tls-dir";
+            Source::Own(own.ok_or_else(|| Error::refused(ErrorCode::Forbidden, why))?)
+        }
+    };
+    source.open(&arguments.dir).map(Some)
+}
+
 /// The error is a sentence: whatever keeps the wall from being raised does not keep the server from serving.
-fn confine(arguments: &Arguments) -> Result<Level, String> {
+fn confine(arguments: &Arguments, credentials: Option<&Credentials>) -> Result<Level, String> {
     if arguments.no_confinement {
         return Err("turned off by --no-confinement".into());
     }
@@ -290,6 +411,7 @@ fn confine(arguments: &Arguments) -> Result<Level, String> {
         directory: arguments.dir.clone(),
         read_only: arguments.read_only,
         logs: arguments.log_dir.clone(),
+        certificates: credentials.map(Credentials::folders).unwrap_or_default(),
     };
     confinement.raise().map_err(|error| error.to_string())
 }
@@ -332,22 +454,42 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew. SIGXFSZ is caught, so that a file beyond the limit of
-/// this process is a failed write and not its end.
-fn watch_signals(stop: &Stop, log: logging::Handle) -> std::io::Result<Arc<logging::Handle>> {
+/// Ctrl-C and SIGTERM ask to stop, SIGHUP opens the logs anew and reads certificates again, unless it came because the
+/// terminal was closed. SIGXFSZ is caught, so that a file beyond the limit of this process is a failed write and not its end.
+fn watch_signals(
+    stop: &Stop,
+    console: &Console,
+    manager: &ServiceManager,
+    log: logging::Handle,
+    credentials: Option<Credentials>,
+) -> std::io::Result<Arc<logging::Handle>> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let log = Arc::new(log);
-    let (stop, reopened) = (stop.clone(), Arc::clone(&log));
+    let (stop, console, manager, reopened) = (stop.clone(), console.clone(), manager.clone(), Arc::clone(&log));
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            if signal == SIGHUP { reopened.reopen() } else { stop.ask() }
+            if signal == SIGHUP && !console.is_gone() {
+                manager.reloading();
+                reopened.reopen();
+                credentials.iter().for_each(Credentials::reload);
+                manager.ready("Serving");
+            } else {
+                manager.stopping();
+                stop.ask();
+            }
         }
     })?;
     Ok(log)
 }
 
-fn announce(arguments: &Arguments, listeners: &[TcpListener], access: &Access, console: &Console) {
+fn announce(
+    arguments: &Arguments,
+    listeners: &[TcpListener],
+    credentials: Option<&Credentials>,
+    access: &Access,
+    console: &Console,
+) {
     let addresses = server::addresses(listeners);
     let policy = match (arguments.read_only, arguments.allow_overwrite) {
         (true, _) => "read-only",
@@ -355,31 +497,49 @@ fn announce(arguments: &Arguments, listeners: &[TcpListener], access: &Access, c
         _ => "uploads add, never replace",
     };
     let version = env!("CARGO_PKG_VERSION");
-    let contents = count(&arguments.dir);
-    console.say(&format!("hostdir {version} · serving {} ({contents}) · {policy}", arguments.dir.display()));
-    if let Some(first) = addresses.first() {
-        console.say(&format!(" Clients:   client{}", client_flags(*first)));
+    let is_reachable = addresses.iter().any(|address| !address.ip().is_loopback());
+    let fingerprint = credentials.map(|it| it.identity().fingerprint().to_string());
+    console.greet(&Banner {
+        version,
+        directory: &shown(&arguments.dir),
+        contents: &count(&arguments.dir),
+        policy,
+        addresses: &addresses,
+        fingerprint: fingerprint.as_deref(),
+        logs: &shown(&arguments.log_dir),
+        rights: who_may(arguments, access, is_reachable).as_deref(),
+    });
+    if let Some(fingerprint) = fingerprint {
+        log::info!(event = "certificate", fingerprint:%; "");
     }
     let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-    console.say(&format!(" Listening: {}", all.join(", ")));
-    console.say(&format!(" Logs:      {}", arguments.log_dir.display()));
-    let (anonymous, tokens) = (access.anonymous(), access.count());
-    if anonymous != Rights::ALL || tokens > 0 {
-        console.say(&format!(" Rights:    {tokens} tokens; without one: {anonymous}"));
-    } else if addresses.iter().any(|address| !address.ip().is_loopback()) {
-        let rights = if arguments.read_only { "read files" } else { "read and add files (or not add: --read-only)" };
-        console.say(&format!(" Anyone on this network can {rights}"));
-    }
-    log::info!(event = "start", version, dir:% = arguments.dir.display(), policy, listening:% = all.join(","), tokens,
-        anonymous:%; "");
+    log::info!(event = "start", version, dir:% = arguments.dir.display(), policy, listening:% = all.join(","),
+        tokens = access.count(), anonymous:% = access.anonymous(); "");
 }
 
-/// How a client is pointed at an address; what it assumes by itself is left out.
-fn client_flags(address: SocketAddr) -> String {
-    let ip =
-        if address.ip().is_loopback() && address.is_ipv4() { String::new() } else { format!(" --ip {}", address.ip()) };
-    let port = if address.port() == 9000 { String::new() } else { format!(" --port {}", address.port()) };
-    ip + &port
+/// Who may do what; nothing if that is everything, and only this machine can.
+fn who_may(arguments: &Arguments, access: &Access, is_reachable: bool) -> Option<String> {
+    let (anonymous, tokens) = (access.anonymous(), access.count());
+    if anonymous != Rights::ALL || tokens > 0 {
+        return Some(format!("Tokens: {tokens}; who has none may: {anonymous}"));
+    }
+    let rights = if arguments.read_only { "read files" } else { "read and add files: --read-only" };
+    is_reachable.then(|| format!("Anyone on this network can {rights}"))
+}
+
+/// Lets clients find the server. A network on which that cannot be done is one on which addresses are typed.
+fn answer_searches(name: &str, listeners: &[TcpListener]) -> Option<Announcement> {
+    match Announcement::start(name, &server::addresses(listeners)) {
+        Ok(announcement) => announcement,
+        Err(error) => {
+            log::warn!(event = "discovery", cause:% = error; "clients will not find the server by themselves");
+            None
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    harmless(path.as_os_str().as_bytes())
 }
 
 /// What the host directory holds; counted on the side, because a large one takes longer than anybody wants to wait.
@@ -392,7 +552,7 @@ fn count(directory: &Path) -> String {
         let _ = send.send(totals);
     });
     match (counting, counted.recv_timeout(COUNTING)) {
-        (Ok(_), Ok(Ok((files, bytes)))) => format!("{files} files, {}", ByteSize(bytes).display().iec()),
+        (Ok(_), Ok(Ok((files, bytes)))) => format!("{}, {}", quantity::counted(files, "file"), quantity::size(bytes)),
         (Ok(_), Err(_)) => "many files".into(),
         _ => "not countable".into(),
     }

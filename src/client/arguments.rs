@@ -1,7 +1,9 @@
 //! The command line: flags, commands, and where each setting came from.
 
+use super::dial::Target;
 use super::options::{Segmenting, Strategy};
 use super::terminal::ColorChoice;
+use crate::connection::Fingerprint;
 use crate::wire::OnConflict;
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
@@ -47,6 +49,21 @@ pub(super) struct Settings {
     /// Ask for the token on the terminal, without showing it
     #[arg(long, env = "HOSTDIR_ASK_TOKEN", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) ask_token: bool,
+    /// Encrypt, and know the server by its key; done by itself for a server that is known so
+    #[arg(long, env = "HOSTDIR_TLS", value_parser = BoolishValueParser::new(), global = true)]
+    pub(super) tls: bool,
+
+    /// Encrypt, and speak to no server with another key than this, as the server shows it when it starts
+    #[arg(long, value_name = "KEY", env = "HOSTDIR_FINGERPRINT", global = true)]
+    pub(super) fingerprint: Option<Fingerprint>,
+
+    /// Trust the key of a server that is not known yet without asking
+    #[arg(long, env = "HOSTDIR_ACCEPT_NEW", value_parser = BoolishValueParser::new(), global = true)]
+    pub(super) accept_new: bool,
+
+    /// Where the keys of known servers are kept [default: ~/.local/share/hostdir/known-servers]
+    #[arg(long, value_name = "FILE", env = "HOSTDIR_CLIENT_KNOWN_SERVERS", global = true)]
+    pub(super) known_servers: Option<PathBuf>,
 
     /// Where downloads go; made if it is missing
     #[arg(short, long, value_name = "DIR", default_value = "./downloads", env = "HOSTDIR_DIR", global = true)]
@@ -103,6 +120,10 @@ pub(super) struct Settings {
     /// Attempts in a row to reach a server that went away, with growing rests between them
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(0..=1000), env = "HOSTDIR_RETRIES", global = true)]
     pub(super) retries: u32,
+
+    /// Do not look for servers on the local network (mDNS); only the menu does, and only without --ip or when asked
+    #[arg(long, env = "HOSTDIR_NO_DISCOVERY", value_parser = BoolishValueParser::new(), global = true)]
+    pub(super) no_discovery: bool,
 
     /// Colour on the terminal
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, env = "HOSTDIR_COLOR", global = true)]
@@ -200,6 +221,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "N", default_value_t = 1)]
         count: u32,
     },
+    /// Forget the key of the server: the next --tls asks again
+    Forget,
     /// Print the completions of a shell, to be stored where it looks for them
     Completions {
         /// The shell
@@ -318,6 +341,10 @@ impl Settings {
         decide((serial, "serial"), (parallel, "parallel"))
             .map_err(|()| "--serial and --parallel exclude each other")?;
         decide((quiet, "quiet"), (verbose, "verbose")).map_err(|()| "--quiet and --verbose exclude each other")
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target { host: self.ip.clone(), port: self.port }
     }
 
     pub(super) fn strategy(&self) -> Strategy {

@@ -5,10 +5,12 @@
 
 use super::terminal::screen;
 use crate::connection::Interrupt;
+use crate::error::Error;
 use crate::transfer::hash_range;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::fs::File;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +37,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     cancelled: bool,
+    /// The program was told to end, not only to stop what it does.
+    terminated: bool,
+    /// How often rests were cut short.
+    hurries: u64,
     sockets: Vec<(u64, Interrupt)>,
 }
 
@@ -46,7 +52,7 @@ pub struct Registration {
 }
 
 impl Cancel {
-    /// Watches Ctrl-C and SIGTERM from here on, and keeps SIGXFSZ from ending the program.
+    /// Watches Ctrl-C, SIGTERM and SIGHUP from here on, and keeps SIGXFSZ from ending the program.
     ///
     /// # Errors
     /// If the signals cannot be caught or the thread cannot be started.
@@ -54,14 +60,17 @@ impl Cancel {
         // A file beyond this process's limit is a failed write, not its end.
         signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let cancel = Self::default();
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let mut signals = Signals::new(watched_signals())?;
         let watched = cancel.clone();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
-            for _ in signals.forever() {
-                if watched.is_cancelled() {
+            for signal in signals.forever() {
+                // Where a person is asked, nothing runs that would have to be stopped in order.
+                let nothing_runs = signal != SIGINT && screen::is_asking();
+                if watched.is_cancelled() || nothing_runs {
                     screen::restore_now();
-                    std::process::exit(i32::from(INTERRUPTED));
+                    std::process::exit(128 + signal);
                 }
+                watched.lock().terminated |= signal != SIGINT;
                 watched.cancel();
             }
         })?;
@@ -74,6 +83,23 @@ impl Cancel {
         state.cancelled = true;
         state.sockets.iter().for_each(|(_, socket)| socket.cut());
         self.shared.changed.notify_all();
+    }
+
+    /// Ends all rests that are being made, for whoever is impatient.
+    pub(super) fn hurry(&self) {
+        let mut state = self.lock();
+        state.hurries = state.hurries.wrapping_add(1);
+        self.shared.changed.notify_all();
+    }
+
+    /// Changes whenever somebody is impatient.
+    pub(super) fn hurries(&self) -> u64 {
+        self.lock().hurries
+    }
+
+    /// Whether the program was told to end, and not only to stop what it does.
+    pub(super) fn is_terminated(&self) -> bool {
+        self.lock().terminated
     }
 
     /// A new beginning: the menu goes on after a transfer was stopped.
@@ -97,13 +123,14 @@ impl Cancel {
         Registration { cancel: self.clone(), key }
     }
 
-    /// Rests, unless it is asked to stop; whether the rest was whole.
+    /// Rests, unless it is asked to stop, or somebody is impatient; `false` if it is asked to stop.
     pub(super) fn rest(&self, duration: Duration) -> bool {
         let state = self.lock();
+        let before = state.hurries;
         let (state, _) = self
             .shared
             .changed
-            .wait_timeout_while(state, duration, |state| !state.cancelled)
+            .wait_timeout_while(state, duration, |state| !state.cancelled && state.hurries == before)
             .unwrap_or_else(PoisonError::into_inner);
         !state.cancelled
     }
@@ -111,6 +138,26 @@ impl Cancel {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The signals that end it. One that was ignored when the program began stays so: that is what `nohup` asks for.
+fn watched_signals() -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM];
+    signals.extend((!is_ignored(SIGHUP)).then_some(SIGHUP));
+    signals
+}
+
+/// Whether this process ignores a signal (proc(5), `SigIgn`).
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    u32::try_from(signal - 1).is_ok_and(|bit| mask.checked_shr(bit).unwrap_or(0) & 1 == 1)
+}
+
+/// A person stopped this file, and no other.
+pub(super) fn stopped() -> Error {
+    Error::local("go on", "the transfer", io::Error::new(io::ErrorKind::Interrupted, "stopped"))
 }
 
 /// Hashes a file from `offset` to `end`, and stops soon after `stop` says so; whether all of it was hashed.

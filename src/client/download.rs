@@ -7,7 +7,7 @@
 //! backoff, and what was on its way is asked for again, from where it broke off.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::cancel::hash_unless_stopped;
+use super::cancel::{hash_unless_stopped, stopped};
 use super::folder::{Before, Folder, Growth, Placed};
 use super::job::{Asked, Job, Resumed};
 use super::line::{Line, Queue, Recovery};
@@ -18,7 +18,7 @@ use super::session::Session;
 use super::terminal::progress::{Outcome, Progress, Transfer};
 use crate::error::{Error, Result};
 use crate::staged::Staged;
-use crate::transfer::{Counter, Segments};
+use crate::transfer::{Counter, Segments, Sink};
 use crate::wire::{ErrorCode, FileHeader, OnConflict, Receipt, ReceiptOutcome, Request, TransferId, Violation};
 use serde_json::Map;
 use std::collections::VecDeque;
@@ -274,7 +274,7 @@ impl Worker<'_> {
     fn conclude(&mut self, job: Job, shown: &Transfer, ended: Result<Ended>) -> Result<()> {
         match ended {
             Ok(Ended::Again(job)) => {
-                shown.finish(Outcome::Again("started over".into()));
+                shown.finish(Outcome::Again(Some("started over".into())));
                 self.line.again(job);
             }
             Ok(Ended::Finally(status, transfer, resumed)) => {
@@ -282,18 +282,27 @@ impl Worker<'_> {
                 self.report(job, status, Some(transfer), shown.moved(), resumed);
             }
             Err(error) if is_of_this_file(&error) => {
-                shown.finish(Outcome::Failed(error.to_string()));
-                self.report(job, Status::Failed { error, partial: 0 }, None, shown.moved(), 0);
+                let stopped = shown.is_asked_to_stop();
+                let status =
+                    if stopped { Status::Interrupted { partial: 0 } } else { Status::Failed { error, partial: 0 } };
+                shown.finish(outcome(&status));
+                self.report(job, status, None, shown.moved(), 0);
                 if self.line.open_session().is_some_and(|session| session.is_cut()) {
                     self.line.take_session();
                     self.ask_again();
                 }
             }
             Err(error) => {
-                shown.finish(Outcome::Again(error.to_string()));
-                // The first of those that are tried again is the one that the error is about.
                 self.ask_again();
-                self.line.again(job);
+                if shown.is_asked_to_stop() {
+                    let status = Status::Interrupted { partial: 0 };
+                    shown.finish(outcome(&status));
+                    self.report(job, status, None, shown.moved(), 0);
+                } else {
+                    shown.finish(Outcome::Again(None));
+                    // The first of those that are tried again is the one that the error is about.
+                    self.line.again(job);
+                }
                 return Err(error);
             }
         }
@@ -383,9 +392,12 @@ impl Worker<'_> {
     ) -> Result<Placed> {
         let folder = self.shared.folder;
         let session = self.line.session()?;
-        let (received, announced) = match session.file_body(header, &mut staged, hasher, shown) {
+        let mut sink = Stoppable { sink: &mut staged, shown };
+        let (received, announced) = match session.file_body(header, &mut sink, hasher, shown) {
             Ok(body) => body,
-            Err(error @ (Error::Network { .. } | Error::Timeout { .. })) => {
+            Err(error)
+                if shown.is_asked_to_stop() || matches!(error, Error::Network { .. } | Error::Timeout { .. }) =>
+            {
                 folder.leave(staged);
                 return Err(error);
             }
@@ -424,7 +436,7 @@ impl Worker<'_> {
     /// What was on its way will not be answered.
     fn ask_again(&mut self) {
         while let Some(waiting) = self.waiting.pop_back() {
-            waiting.shown.finish(Outcome::Again("the connection broke".into()));
+            waiting.shown.finish(Outcome::Again(None));
             if let Asked::Bytes(Some(resumed)) = waiting.asked {
                 self.shared.folder.leave(resumed.partial.staged);
             }
@@ -459,6 +471,24 @@ impl Worker<'_> {
         let path = job.path.as_bytes().to_vec();
         let (size, details) = (job.size, Map::new());
         self.shared.report.file(FileReport { path, size, moved, resumed, transfer, number: None, status, details });
+    }
+}
+
+/// A place for the bytes of a transfer that a person can stop.
+struct Stoppable<'a> {
+    sink: &'a mut dyn Sink,
+    shown: &'a Transfer,
+}
+
+impl Sink for Stoppable<'_> {
+    fn store(&mut self, bytes: &[u8]) -> Result<()> {
+        // What came is stored all the same: it is where the next attempt goes on.
+        self.sink.store(bytes)?;
+        if self.shown.is_asked_to_stop() { Err(stopped()) } else { Ok(()) }
+    }
+
+    fn take_back(&mut self, bytes: u64) -> Result<()> {
+        self.sink.take_back(bytes)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Owns the exchange of frames on one connection (PROTOCOL.md, section 8). Knows nothing of queues and retries.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::cancel::{Cancel, hash_unless_stopped};
+use super::cancel::{Cancel, hash_unless_stopped, stopped};
 use super::options::Options;
 use super::session::Session;
 use super::terminal::progress::Transfer;
@@ -115,6 +115,9 @@ fn send_rest(session: &mut Session, file: &File, offset: u64, size: u64, shown: 
         if session.has_answer() {
             return Err(early_refusal(session)?);
         }
+        if shown.is_asked_to_stop() {
+            return Err(give_up(session, Abandon { keep: true }, stopped()));
+        }
         let count = u32::try_from(size.saturating_sub(done)).unwrap_or(MAX_DATA).min(MAX_DATA);
         match session.send_file(file, done, count)? {
             Sent::Whole => done = done.saturating_add(u64::from(count)),
@@ -140,8 +143,12 @@ pub(super) fn early_refusal(session: &mut Session) -> Result<Error> {
 
 /// Gives an upload up because of `error`, which is returned.
 pub(super) fn abandon(session: &mut Session, error: Error) -> Error {
+    give_up(session, Abandon { keep: false }, error)
+}
+
+fn give_up(session: &mut Session, abandon: Abandon, error: Error) -> Error {
     let told = session
-        .request(&Request::Abandon(Abandon { keep: false }))
+        .request(&Request::Abandon(abandon))
         .and_then(|()| session.flush())
         .and_then(|()| session.answer().map(|_| ()));
     match told {

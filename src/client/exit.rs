@@ -19,7 +19,7 @@ pub(super) fn code(error: &Error) -> u8 {
     match error {
         Error::Local { .. } => LOCAL,
         Error::Network { .. } | Error::Timeout { .. } => NETWORK,
-        Error::Violation(_) => PROTOCOL,
+        Error::Violation(_) | Error::Untrusted { .. } => PROTOCOL,
         Error::Refused { code, .. } => match code {
             ErrorCode::Protocol | ErrorCode::UnsupportedVersion | ErrorCode::Mismatch => PROTOCOL,
             ErrorCode::Timeout => NETWORK,
@@ -33,6 +33,7 @@ pub(super) fn name(error: &Error) -> &'static str {
     match error {
         Error::Refused { code, .. } => code.name(),
         Error::Violation(_) => ErrorCode::Protocol.name(),
+        Error::Untrusted { .. } => "untrusted",
         Error::Timeout { .. } => ErrorCode::Timeout.name(),
         Error::Network { .. } => "network",
         Error::Local { .. } if error.code() == ErrorCode::NoSpace => "disk-full",

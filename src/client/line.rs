@@ -85,10 +85,7 @@ impl<'a, J> Line<'a, J> {
     pub(super) fn session(&mut self) -> Result<&mut Session> {
         let session = match self.session.take() {
             Some(session) => session,
-            None => {
-                let link = &self.options.link;
-                Session::open(&link.target, link.silence, &link.cancel)?
-            }
+            None => self.options.link.open()?,
         };
         Ok(self.session.insert(session))
     }
@@ -151,7 +148,8 @@ impl<'a, J> Line<'a, J> {
         }
         let Some(mut rest) = self.backoff.next(link.retries) else { return false };
         self.say_again(error, rest);
-        while !rest.is_zero() && is_wanted() {
+        let before = link.cancel.hurries();
+        while !rest.is_zero() && is_wanted() && link.cancel.hurries() == before {
             let nap = rest.min(NAP);
             if !link.cancel.rest(nap) {
                 return false;
@@ -163,6 +161,6 @@ impl<'a, J> Line<'a, J> {
 
     fn say_again(&self, error: &Error, rest: Duration) {
         let target = &self.options.link.target;
-        self.progress.println(&format!("{error}; trying {target} again in {:.1} s", rest.as_secs_f64()));
+        self.progress.lost(&error.to_string(), &target.to_string(), rest);
     }
 }

@@ -5,9 +5,11 @@
 //!
 //! | Module | Owns |
 //! |---|---|
-//! | `session` | one connection: dialling, greeting, requests and their answers |
 //! | `cancel` | Ctrl-C |
+//! | `known_servers`, `trust` | the keys of servers that are spoken to with TLS, and who decides on them |
 //! | `token` | where the token comes from that shows who asks |
+//! | `dial` | from a name to a connection that may be spoken on |
+//! | `session` | one connection: greeting, requests and their answers |
 //! | `folder`, `open_folders` | the download folder: what is there, partial files, places |
 //! | `select` | from words on the command line to files on the server |
 //! | `options`, `line` | strategy and patience; a worker's connection, dialled again when it breaks |
@@ -25,11 +27,13 @@
 pub mod arguments;
 pub mod cancel;
 mod commands;
+mod dial;
 mod download;
 mod exchange;
 mod exit;
 pub mod folder;
 mod job;
+pub mod known_servers;
 mod line;
 mod menu;
 mod open_folders;
@@ -45,6 +49,7 @@ mod subscribe;
 pub mod terminal;
 mod token;
 mod topics;
+mod trust;
 mod upload;
 
 pub use commands::run;

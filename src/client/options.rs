@@ -1,8 +1,10 @@
 //! How the server is reached and files are moved: what downloads and uploads share.
 
 use super::cancel::Cancel;
-use super::session::Target;
-use crate::wire::OnConflict;
+use super::dial::Target;
+use super::trust::Trust;
+use crate::wire::{OnConflict, Token};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How files are spread over connections.
@@ -31,6 +33,11 @@ pub(super) enum Segmenting {
 #[derive(Debug, Clone)]
 pub(super) struct Link {
     pub(super) target: Target,
+    /// Whether TLS is asked for; a server that is known so is spoken to with it either way.
+    pub(super) tls: bool,
+    pub(super) trust: Arc<Trust>,
+    /// What shows the server who asks.
+    pub(super) token: Option<Token>,
     pub(super) silence: Duration,
     pub(super) retries: u32,
     pub(super) cancel: Cancel,

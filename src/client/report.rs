@@ -4,14 +4,16 @@
 
 use super::cancel::INTERRUPTED;
 use super::exit;
-use super::terminal::Terminal;
+use super::terminal::capability::charset_of_locale;
 use super::terminal::quantity::{counted, duration, rate, size};
+use super::terminal::width::{fold, spelled};
+use super::terminal::{Charset, Size, Terminal};
 use crate::error::Error;
 use crate::escape::harmless;
 use crate::wire::{RemotePath, TransferId};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
-use std::io::{Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -209,7 +211,8 @@ impl Report {
         if self.style.json {
             print_json(&totals.json(took));
         } else if !self.style.quiet || totals.failed > 0 {
-            totals.lines(took, terminal, retry, place).iter().for_each(|line| say(line));
+            totals.lines(took, terminal).iter().for_each(|line| say(line));
+            totals.ends(retry, place).iter().for_each(|line| say_whole(line));
         }
     }
 
@@ -241,7 +244,7 @@ impl Totals {
         })
     }
 
-    fn lines(&self, took: Duration, terminal: &Terminal, retry: &str, place: Option<&str>) -> Vec<String> {
+    fn lines(&self, took: Duration, terminal: &Terminal) -> Vec<String> {
         let charset = terminal.charset();
         let mut first = format!("{} of {}", self.done + self.identical, counted(self.files(), "file"));
         if self.bytes > 0 {
@@ -263,10 +266,14 @@ impl Totals {
         let mut lines = vec![first];
         lines.extend(named(&self.renamed, |path, name| format!(" {path} -> {name}   (the name was taken)")));
         lines.extend(named(&self.failures, |path, why| format!(" {} {path}   {why}", charset.cross())));
+        lines
+    }
+
+    /// What to do next, and where the files are.
+    fn ends(&self, retry: &str, place: Option<&str>) -> Vec<String> {
         let retry = (self.failed + self.interrupted > 0).then(|| format!(" Retry: {retry}"));
         let place = place.filter(|_| self.done + self.identical > 0).map(|place| format!(" Saved in: {place}"));
-        lines.extend([retry, place].into_iter().flatten());
-        lines
+        [retry, place].into_iter().flatten().collect()
     }
 }
 
@@ -281,6 +288,9 @@ fn named(list: &[(String, String)], line: impl Fn(&str, &str) -> String) -> Vec<
 
 /// A short time with a tenth, a longer one in whole units.
 fn short(took: Duration) -> String {
+    if took < Duration::from_secs(1) {
+        return format!("{} ms", took.as_millis().max(1));
+    }
     if took < Duration::from_secs(60) { format!("{:.1} s", took.as_secs_f64()) } else { duration(took) }
 }
 
@@ -375,7 +385,21 @@ pub(super) fn print_line(line: &str) {
     let _ = writeln!(stdout().lock(), "{line}");
 }
 
-/// Says one line to a person.
+/// Says one line to a person. On a terminal it is broken where it reads well, and made of what the locale has.
 pub(super) fn say(line: &str) {
-    let _ = writeln!(stderr().lock(), "{line}");
+    if stderr().is_terminal() {
+        let charset = charset_of_locale();
+        for line in fold(line, usize::from(Size::now().columns), charset) {
+            say_whole(&line);
+        }
+    } else {
+        say_whole(line);
+    }
+}
+
+/// Says one line that is to be copied: a command, a path. It stays one, whatever its length.
+pub(super) fn say_whole(line: &str) {
+    let mut stderr = stderr().lock();
+    let charset = if stderr.is_terminal() { charset_of_locale() } else { Charset::Unicode };
+    let _ = writeln!(stderr, "{}", spelled(line, charset));
 }

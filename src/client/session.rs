@@ -1,11 +1,11 @@
-//! One connection to a server: dialling, greeting, requests and their answers.
+//! One connection to a server: greeting, requests and their answers.
 //!
 //! Requests are queued and answers are read in the same order (PROTOCOL.md, section 11), so callers may pipeline. What the
 //! server says in words is made harmless here, once.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::cancel::{Cancel, Registration};
-use crate::connection::{Await, Connection, Deadlines, Incoming, Sent};
+use super::cancel::Registration;
+use crate::connection::{Await, Connection, Incoming, Sent, Stream};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::transfer::{Counter, Progress, Received, Sink, discard, receive};
@@ -13,31 +13,17 @@ use crate::wire::{
     End, Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, LiveHeader, PROTOCOL_VERSION, RemoteFolder,
     RemotePath, Reply, Request, Token, Violation, Welcome,
 };
-use std::fmt;
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 const AGENT: &str = concat!("hostdir-client/", env!("CARGO_PKG_VERSION"));
-/// How long each address of a name may take to answer; shorter than the silence that a working server is granted.
-const DIAL: Duration = Duration::from_secs(10);
 /// How long a connection that is no longer needed is given to deliver its last frames.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// An answer of more bytes than this is not passed over: a new connection costs less.
 const SKIP: u64 = 8 * 1024 * 1024;
-
-/// Where a server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// An address or a name.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// What shows the server who asks.
-    pub token: Option<Token>,
-}
 
 /// An open connection, greeted.
 #[derive(Debug)]
@@ -60,48 +46,26 @@ struct Due {
     skip: u64,
 }
 
-impl Target {
-    fn resolve(&self) -> Result<Vec<SocketAddr>> {
-        let found: Vec<_> = (self.host.as_str(), self.port)
-            .to_socket_addrs()
-            .map_err(|error| unreachable(format!("the name cannot be resolved ({error}): check --ip")))?
-            .collect();
-        if found.is_empty() { Err(unreachable("the name has no address: check --ip".into())) } else { Ok(found) }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = harmless(self.host.as_bytes());
-        if host.contains(':') { write!(f, "[{host}]:{}", self.port) } else { write!(f, "{host}:{}", self.port) }
-    }
-}
-
 impl Session {
-    /// Dials and greets. A server may then be silent for `silence` at most.
+    /// Greets the server on a connection on which nothing was said yet; `token` shows who greets. `registration` keeps it among those that Ctrl-C cuts.
     ///
     /// # Errors
     /// [`Error::Network`] with the cure; [`Error::Violation`] if it is not a hostdir server; [`Error::Refused`].
-    pub fn open(target: &Target, silence: Duration, cancel: &Cancel) -> Result<Self> {
-        let socket = dial(target, silence.min(DIAL))?;
-        let peer = socket.peer_addr().map_err(|error| Error::network("connect", error))?;
-        let mut connection = Connection::new(socket, Deadlines::client(silence))?;
-        let registration = cancel.register(connection.interrupt());
+    pub fn greet(stream: Stream, peer: SocketAddr, token: Option<Token>, registration: Registration) -> Result<Self> {
+        let mut connection = Connection::over(stream);
         connection.send_preamble()?;
         let agent = Some(AGENT.into());
         connection.send_request(&Request::Hello(Hello {
             min_version: PROTOCOL_VERSION,
             max_version: PROTOCOL_VERSION,
             agent,
-            token: target.token.clone(),
+            token,
         }))?;
         connection.flush()?;
         let asked = Instant::now();
         connection.read_preamble().map_err(|error| match error {
             Error::Violation(_) => Violation::Contradiction("it is not a hostdir server").into(),
-            Error::Timeout { limit, .. } => {
-                unreachable(format!("connected, but no greeting in {} s: is it a hostdir server?", limit.as_secs()))
-            }
+            Error::Timeout { limit, .. } => no_greeting(limit.as_secs()),
             error => error,
         })?;
         let welcome = match next_reply(&mut connection).map_err(with_cure)? {
@@ -127,6 +91,11 @@ impl Session {
         }
     }
 
+    /// Whether what passes is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.connection.is_encrypted()
+    }
+
     /// Queues a request.
     pub fn request(&mut self, request: &Request) -> Result<()> {
         self.connection.send_request(request)
@@ -149,7 +118,7 @@ impl Session {
     }
 
     /// Whether the server said something that was not read yet.
-    pub fn has_answer(&self) -> bool {
+    pub fn has_answer(&mut self) -> bool {
         self.connection.has_input()
     }
 
@@ -353,28 +322,8 @@ fn is_asked_for(asked: &[u8], recursive: bool, folder: &RemoteFolder, entries: &
         .is_ok_and(|path| path.parent().as_bytes() == folder && entries.iter().all(|entry| *entry.name == *path.name()))
 }
 
-fn dial(target: &Target, patience: Duration) -> Result<TcpStream> {
-    let mut last = None;
-    for address in target.resolve()? {
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = Some(error),
-        }
-    }
-    let error = last.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
-    let port = target.port;
-    Err(match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            unreachable(format!("nothing listens there: is the server running? (server --port {port})"))
-        }
-        io::ErrorKind::TimedOut => {
-            unreachable(format!("no answer in {} s: is the address right, and the port open?", patience.as_secs()))
-        }
-        _ => Error::network("connect", error),
-    })
-}
-
-fn unreachable(why: String) -> Error {
+fn no_greeting(seconds: u64) -> Error {
+    let why = format!("connected, but no greeting in {seconds} s: is it a hostdir server?");
     Error::network("connect", io::Error::new(io::ErrorKind::NotConnected, why))
 }
 

@@ -72,7 +72,7 @@ pub(super) fn stream(
     let mut session = Some(session);
     loop {
         let (began, before) = (Instant::now(), upload.read);
-        let dialled = session.take().map_or_else(|| Session::open(&link.target, link.silence, &link.cancel), Ok);
+        let dialled = session.take().map_or_else(|| link.open(), Ok);
         let result = dialled.and_then(|mut session| {
             let stored = upload.attempt(&mut session, &|| link.cancel.is_cancelled())?;
             session.close();

@@ -12,7 +12,7 @@ use super::report::say;
 use super::select::{Depth, Selection};
 use super::subscribe::{From, Plan, follow};
 use super::terminal::menu::{Answer, Item, Layout, ask, choose, input};
-use super::terminal::screen::Keys;
+use super::terminal::screen::{Keys, Press};
 use crate::error::Result;
 use crate::wire::{EntryKind, RemoteFolder, RemotePath};
 use std::ffi::OsStr;
@@ -72,7 +72,7 @@ fn folders(context: &Context) -> Result<Vec<RemotePath>> {
 
 fn type_topic(context: &Context) -> Result<Answer<RemoteFolder>> {
     loop {
-        match asked(input(&context.terminal, "Topic (a folder on the server): ", ""))? {
+        match asked(input(&context.terminal, "Topic (a folder on the server)", ""))? {
             Answer::Given(typed) if typed.trim().is_empty() => return Ok(Answer::Back),
             Answer::Given(typed) => match topic(OsStr::new(typed.trim())) {
                 Ok(topic) => return Ok(Answer::Given(topic)),
@@ -93,15 +93,18 @@ fn follow_topic(context: &Context, topic: RemoteFolder) -> Result<Next> {
         follow(context, &plan)?;
         return Ok(Next::Menu);
     }
-    say("Esc stops following");
+    say("Esc stops following; Enter tries a lost server again at once");
     let has_ended = AtomicBool::new(false);
     let keys = asked(Keys::enter())?;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !has_ended.load(Ordering::Relaxed) {
-                // A terminal that cannot be read any more ends it too.
-                if keys.is_escape_pressed(LOOK).unwrap_or(true) {
-                    return context.cancel.cancel();
+                match keys.next(LOOK) {
+                    Ok(Some(Press::Enter)) => context.cancel.hurry(),
+                    Ok(Some(Press::Escape)) => return context.cancel.cancel(),
+                    Ok(_) => {}
+                    // A terminal that cannot be read any more ends it too.
+                    Err(_) => return context.cancel.cancel(),
                 }
             }
         });
@@ -114,7 +117,7 @@ fn follow_topic(context: &Context, topic: RemoteFolder) -> Result<Next> {
 
 /// Asks for a file on this machine, sends it, and says who received it.
 fn send(context: &Context, topic: &RemoteFolder) -> Result<Next> {
-    let path = match asked(input(&context.terminal, "File or folder to send: ", ""))? {
+    let path = match asked(input(&context.terminal, "File or folder to send", ""))? {
         Answer::Given(path) if path.trim().is_empty() => return Ok(Next::Menu),
         Answer::Given(path) => PathBuf::from(expand_home(path.trim())),
         Answer::Back => return Ok(Next::Menu),

@@ -227,7 +227,7 @@ impl Worker<'_> {
                 }
                 // The server does not have it: next time the bytes are sent with the question.
                 Ok(Reply::Offer(_)) if waiting.sent == Delivery::Question => {
-                    waiting.shown.finish(Outcome::Again("the server has other content".into()));
+                    waiting.shown.finish(Outcome::Again(Some("the server has other content".into())));
                     self.line.again(Job { there: There::Nothing, ..waiting.job });
                 }
                 Ok(reply) => {
@@ -267,7 +267,7 @@ impl Worker<'_> {
                 Ok(())
             }
             Err(error) => {
-                shown.finish(Outcome::Again(error.to_string()));
+                shown.finish(Outcome::Again(None));
                 if resumed_from(&shown) > job.held {
                     self.line.went_well();
                 }
@@ -280,8 +280,11 @@ impl Worker<'_> {
     }
 
     fn refused(&self, waiting: &Waiting, error: Error) {
-        waiting.shown.finish(Outcome::Failed(error.to_string()));
-        self.report(&waiting.job, Status::Failed { error, partial: 0 }, None, 0, 0);
+        let partial = waiting.shown.done();
+        let stopped = waiting.shown.is_asked_to_stop();
+        let status = if stopped { Status::Interrupted { partial } } else { Status::Failed { error, partial: 0 } };
+        waiting.shown.finish(outcome(&status));
+        self.report(&waiting.job, status, None, waiting.shown.moved(), 0);
     }
 
     fn failed_here(&self, job: &Job, error: Error) {
@@ -293,7 +296,7 @@ impl Worker<'_> {
     /// A connection broke: what was not answered is sent again. Whatever was stored meanwhile is recognised.
     fn recover(&mut self, error: Error) {
         while let Some(waiting) = self.waiting.pop_back() {
-            waiting.shown.finish(Outcome::Again("the connection broke".into()));
+            waiting.shown.finish(Outcome::Again(None));
             self.line.again(waiting.job);
         }
         if let Recovery::GiveUp(error) = self.line.recover(error)
@@ -349,6 +352,8 @@ pub(super) fn outcome(status: &Status) -> Outcome {
     match status {
         Status::Identical => Outcome::Kept,
         Status::Skipped => Outcome::Skipped("the name is taken".into()),
-        _ => Outcome::Complete,
+        Status::Failed { error, .. } => Outcome::Failed(error.to_string()),
+        Status::Interrupted { .. } => Outcome::Failed("stopped".into()),
+        Status::Done { .. } => Outcome::Complete,
     }
 }

@@ -13,6 +13,11 @@ impl Input {
         self.bytes.get(self.taken..).unwrap_or_default()
     }
 
+    /// The same, for whoever works in place.
+    pub(super) fn unread_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.taken..).unwrap_or_default()
+    }
+
     /// Takes the next `count` bytes, or as many as there are.
     pub(super) fn take(&mut self, count: usize) -> &[u8] {
         let start = self.taken;

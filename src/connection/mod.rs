@@ -7,12 +7,17 @@
 
 mod input;
 mod pace;
+mod socket;
 mod stream;
+mod tls;
 mod transport;
+mod websocket;
 
 pub use pace::{Deadlines, WaitFrame};
+pub use socket::Interrupt;
 pub use stream::{Awaited, More, Ready, Stream};
-pub use transport::Interrupt;
+pub use tls::{Fingerprint, Identity, NoFingerprint, NotSecured, REFUSES_TLS, TAKES_NONE_NOW};
+pub use websocket::{Event, Heartbeat, PART, WebSocket};
 
 use crate::error::{Error, Result};
 use crate::wire::{
@@ -22,7 +27,7 @@ use std::fs::File;
 use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
-use stream::{INPUT, OUTPUT};
+use stream::INPUT;
 
 /// A frame as it comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +101,12 @@ impl Connection {
     #[must_use]
     pub fn interrupt(&self) -> Interrupt {
         self.stream.interrupt()
+    }
+
+    /// Whether what passes is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.stream.is_encrypted()
     }
 
     /// WELCOME was sent or received: larger frames are allowed from here on.
@@ -187,7 +198,7 @@ impl Connection {
 
     /// Whether something is there to be read without waiting.
     #[must_use]
-    pub fn has_input(&self) -> bool {
+    pub fn has_input(&mut self) -> bool {
         self.stream.has_input()
     }
 
@@ -249,7 +260,7 @@ impl Connection {
         if sent == count {
             return Ok(Sent::Whole);
         }
-        self.pad(count.saturating_sub(sent))?;
+        self.stream.pad(count.saturating_sub(sent))?;
         Ok(Sent::Short(u64::from(sent)))
     }
 
@@ -312,17 +323,6 @@ impl Connection {
     fn push_data_header(&mut self, length: usize) -> Result<()> {
         let length = u32::try_from(length).unwrap_or(MAX_DATA);
         self.stream.queue(|output| output.extend_from_slice(&FrameHeader { kind: Kind::Data, length }.encode()))
-    }
-
-    /// Completes a frame of which `left` bytes cannot be had.
-    fn pad(&mut self, left: u32) -> Result<()> {
-        let zeros = vec![0; OUTPUT];
-        let mut missing = left as usize;
-        while let Some(zeros) = zeros.get(..missing.min(OUTPUT)).filter(|zeros| !zeros.is_empty()) {
-            self.stream.send(zeros)?;
-            missing = missing.saturating_sub(zeros.len());
-        }
-        Ok(())
     }
 }
 

@@ -8,15 +8,17 @@
 use super::after;
 use super::input::Input;
 use super::pace::{Deadlines, Pace};
-use super::transport::{Interrupt, Transport};
+use super::socket::{Interrupt, Socket};
+use super::tls::{Fingerprint, Identity, NotSecured, Tls};
+use super::transport::Transport;
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io;
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-pub use super::transport::{More, Ready};
+pub use super::socket::{More, Ready};
 
 /// Bytes read at a time while pieces are small and many of them come.
 pub(super) const INPUT: usize = 64 * 1024;
@@ -52,7 +54,9 @@ impl Stream {
     pub fn new(socket: TcpStream, deadlines: Deadlines) -> Result<Self> {
         let opened = Instant::now();
         Ok(Self {
-            transport: Transport::new(socket).map_err(|error| Error::network("set up the connection", error))?,
+            transport: Socket::new(socket)
+                .map(Transport::Plain)
+                .map_err(|error| Error::network("set up the connection", error))?,
             opened,
             input: Input::default(),
             appetite: INPUT_AT_FIRST,
@@ -67,6 +71,55 @@ impl Stream {
     #[must_use]
     pub fn interrupt(&self) -> Interrupt {
         self.transport.interrupt()
+    }
+
+    /// Speaks TLS from here on, as the server: answers the handshake that the peer has begun. What was read and not taken
+    /// is the beginning of it.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if it is not done in the time that a greeting may take; [`Error::Network`] for everything else.
+    /// The peer has been told why, as far as TLS has a word for it.
+    pub fn accept_tls(&mut self, identity: &Identity) -> Result<()> {
+        let Transport::Plain(socket) = &self.transport else { return Ok(()) };
+        let tls = Tls::accept(socket.clone(), identity, self.input.unread(), self.greeting_deadline());
+        let tls = tls.map_err(|error| timed("TLS handshake", self.deadlines.greeting, error))?;
+        self.input.release();
+        self.transport = Transport::Tls(Box::new(tls));
+        Ok(())
+    }
+
+    /// Speaks TLS from here on, as the client of `host`, and returns the key that the server has proved to have. Nothing
+    /// else may have been sent before. If a key is expected, nothing but that it was another one is told to any other.
+    ///
+    /// # Errors
+    /// [`NotSecured`].
+    pub fn connect_tls(
+        &mut self,
+        host: &str,
+        peer: IpAddr,
+        expected: Option<Fingerprint>,
+    ) -> std::result::Result<Fingerprint, NotSecured> {
+        let Transport::Plain(socket) = &self.transport else {
+            return Err(NotSecured::Forged("TLS within TLS".into()));
+        };
+        let (tls, seen) = Tls::connect(socket.clone(), host, peer, expected, self.greeting_deadline())?;
+        self.transport = Transport::Tls(Box::new(tls));
+        Ok(seen)
+    }
+
+    /// Version and cipher suite, if this is TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<String> {
+        match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Tls(tls) => Some(tls.agreed()),
+        }
+    }
+
+    /// Whether what passes is encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.transport, Transport::Tls(_))
     }
 
     /// The time that the peer may take.
@@ -109,7 +162,7 @@ impl Stream {
     /// [`Error::Timeout`] after the deadline, [`Error::Network`].
     pub fn fill(&mut self, deadline: Instant, (operation, limit): Awaited) -> Result<usize> {
         loop {
-            let (appetite, transport) = (self.appetite, &self.transport);
+            let (appetite, transport) = (self.appetite, &mut self.transport);
             // Asking first whether something is there would be one call more whenever something is.
             match self.input.append(appetite, |bytes| transport.read_now(bytes, appetite)) {
                 Ok(Some(count)) => {
@@ -170,7 +223,7 @@ impl Stream {
 
     /// Whether something is there to be read without waiting.
     #[must_use]
-    pub fn has_input(&self) -> bool {
+    pub fn has_input(&mut self) -> bool {
         self.has_buffered_input() || self.transport.is_readable()
     }
 
@@ -187,6 +240,22 @@ impl Stream {
         self.output = Vec::new();
         let deadline = after(Instant::now(), patience);
         self.transport.wait_either(other, deadline).map_err(|error| Error::network("wait", error))
+    }
+
+    /// Waits until something is there to be read, for `patience` at most; whether it is. No buffer is held meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if the kernel cannot wait.
+    pub fn wait_for_input(&mut self, patience: Duration) -> Result<bool> {
+        if self.has_buffered_input() {
+            return Ok(true);
+        }
+        self.input.release();
+        self.output = Vec::new();
+        match self.transport.wait_readable(after(Instant::now(), patience)) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+            result => result.map(|()| true).map_err(|error| Error::network("wait", error)),
+        }
     }
 
     /// What comes next is a stream whose sender does not have its bytes yet, up to the next [`Stream::restart_pace`].
@@ -235,19 +304,29 @@ impl Stream {
         self.flush(More::Follows)?;
         let mut sent: u32 = 0;
         while let left @ 1.. = count.saturating_sub(sent) {
-            let deadline = self.sending.deadline();
             let from = offset.saturating_add(u64::from(sent));
-            match self.transport.send_file(file, from, left as usize, deadline) {
+            match self.transport.send_file(file, from, left as usize, &mut self.sending) {
                 Ok(0) => break,
-                Ok(moved) => {
-                    sent = sent.saturating_add(u32::try_from(moved).unwrap_or(u32::MAX));
-                    self.sending.moved(moved);
-                }
+                Ok(moved) => sent = sent.saturating_add(u32::try_from(moved).unwrap_or(u32::MAX)),
                 Err(error) if is_of_the_file(&error) => break,
                 Err(error) => return Err(timed("send", self.deadlines.window, error)),
             }
         }
         Ok(sent)
+    }
+
+    /// Sends zeros in the place of so many bytes that were announced and cannot be had.
+    ///
+    /// # Errors
+    /// [`Error::Network`], [`Error::Timeout`].
+    pub fn pad(&mut self, mut missing: u32) -> Result<()> {
+        let zeros = vec![0; OUTPUT.min(missing as usize)];
+        while missing > 0 {
+            let piece = zeros.get(..missing as usize).unwrap_or(&zeros);
+            self.send(piece)?;
+            missing = missing.saturating_sub(u32::try_from(piece.len()).unwrap_or(u32::MAX));
+        }
+        Ok(())
     }
 
     /// Sends what was queued.
@@ -269,10 +348,12 @@ impl Stream {
     /// never see the error that explains it.
     pub fn close(mut self, patience: Duration) {
         let _ = self.flush(More::Nothing);
-        self.transport.finish_writing();
         let deadline = after(Instant::now(), patience);
+        self.transport.finish_writing(deadline);
         let mut sink = vec![0; INPUT];
-        while matches!(self.transport.read(&mut sink, deadline), Ok(count) if count > 0) && Instant::now() < deadline {}
+        while matches!(self.transport.discard(&mut sink, deadline), Ok(count) if count > 0) && Instant::now() < deadline
+        {
+        }
     }
 
     /// What a small answer needs may stay: an exchange of short messages would take it anew each time.
@@ -284,12 +365,10 @@ impl Stream {
 
     fn write_all(&mut self, mut bytes: &[u8], more: More) -> Result<()> {
         while !bytes.is_empty() {
-            let deadline = self.sending.deadline();
             let count = self
                 .transport
-                .write(bytes, more, deadline)
+                .write(bytes, more, &mut self.sending)
                 .map_err(|error| timed("send", self.deadlines.window, error))?;
-            self.sending.moved(count);
             bytes = bytes.get(count..).unwrap_or_default();
         }
         Ok(())

@@ -1,174 +1,107 @@
-//! Bytes over a socket: non-blocking calls, and waits with absolute deadlines.
+//! What carries a connection's bytes: the socket as it is, or TLS over it.
 //!
-//! The standard library's read and write timeouts begin anew with every call, so a peer that sends a byte now and then
-//! never meets them. Here a call is tried first, and only if it would block is the socket waited for with `poll`, until a
-//! fixed time.
+//! Owns nothing but the choice, which is made once, after the first bytes.
 
-use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::sendfile;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use super::pace::Pace;
+use super::socket::{Interrupt, More, Ready, Socket};
+use super::tls::Tls;
 use std::fs::File;
 use std::io;
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
 
-/// Whether more bytes follow at once, so that the kernel need not send what it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum More {
-    /// More follows.
-    Follows,
-    /// Nothing, for now.
-    Nothing,
-}
-
-/// What a wait for one of two came back for; neither if its time was over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ready {
-    /// The peer has sent something, or has closed.
-    pub input: bool,
-    /// The other one is readable.
-    pub other: bool,
-}
-
-/// A plain TCP socket, shared so that another thread can end it.
+/// A socket, with or without TLS.
 #[derive(Debug)]
-pub(super) struct Transport {
-    socket: Arc<TcpStream>,
-}
-
-/// The means to end a connection from another thread.
-#[derive(Debug, Clone)]
-pub struct Interrupt {
-    socket: Arc<TcpStream>,
-}
-
-impl Interrupt {
-    /// Makes the connection's reader see the end of the stream; what was not sent yet can still be sent.
-    pub fn stop_reading(&self) {
-        // Fails only if the peer is gone already, which is the same end.
-        let _ = self.socket.shutdown(Shutdown::Read);
-    }
-
-    /// Ends the connection at once, both ways.
-    pub fn cut(&self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
-    }
+pub(super) enum Transport {
+    Plain(Socket),
+    Tls(Box<Tls>),
 }
 
 impl Transport {
-    pub(super) fn new(socket: TcpStream) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        socket.set_nodelay(true)?;
-        Ok(Self { socket: Arc::new(socket) })
-    }
-
-    pub(super) fn interrupt(&self) -> Interrupt {
-        Interrupt { socket: Arc::clone(&self.socket) }
-    }
-
     /// Reads some bytes; 0 at the end of the stream.
-    pub(super) fn read(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
-        self.retry(PollFlags::IN, deadline, |socket| {
-            recv(socket, &mut *buffer, RecvFlags::empty()).map(|(count, _)| count)
-        })
-    }
-
-    /// Appends what is there to a buffer, about `room` bytes at most; `None` if nothing is, 0 at the end of the stream.
-    pub(super) fn read_now(&self, buffer: &mut Vec<u8>, room: usize) -> io::Result<Option<usize>> {
-        buffer.reserve(room);
-        loop {
-            match recv(&self.socket, spare_capacity(buffer), RecvFlags::empty()) {
-                Err(Errno::AGAIN) => return Ok(None),
-                Err(Errno::INTR) => {}
-                result => return Ok(result.map(|(count, _)| Some(count))?),
-            }
+    pub(super) fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer, deadline),
+            Self::Tls(tls) => tls.read(buffer, deadline),
         }
     }
 
-    /// Writes some bytes, at least one.
-    pub(super) fn write(&self, bytes: &[u8], more: More, deadline: Instant) -> io::Result<usize> {
-        let flags = match more {
-            More::Follows => SendFlags::NOSIGNAL | SendFlags::MORE,
-            More::Nothing => SendFlags::NOSIGNAL,
-        };
-        self.retry(PollFlags::OUT, deadline, |socket| send(socket, bytes, flags))
+    /// Appends what is there to a buffer, about `room` bytes at most; `None` if nothing is, 0 at the end of the stream.
+    pub(super) fn read_now(&mut self, buffer: &mut Vec<u8>, room: usize) -> io::Result<Option<usize>> {
+        match self {
+            Self::Plain(socket) => socket.read_now(buffer, room),
+            Self::Tls(tls) => tls.read_now(buffer, room),
+        }
     }
 
-    /// Sends some bytes of a file from the page cache; 0 if the file ends at `offset`.
-    pub(super) fn send_file(&self, file: &File, offset: u64, count: usize, deadline: Instant) -> io::Result<usize> {
-        let mut position = offset;
-        self.retry(PollFlags::OUT, deadline, |socket| sendfile(socket, file, Some(&mut position), count))
+    /// Writes some bytes, at least one; `pace` says how long that may take, and is told what moved.
+    pub(super) fn write(&mut self, bytes: &[u8], more: More, pace: &mut Pace) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => {
+                let count = socket.write(bytes, more, pace.deadline())?;
+                pace.moved(count);
+                Ok(count)
+            }
+            Self::Tls(tls) => tls.write(bytes, more, pace).map(|()| bytes.len()),
+        }
+    }
+
+    /// Sends some bytes of a file, from the page cache where they need not be encrypted; 0 if the file ends at `offset`.
+    pub(super) fn send_file(&mut self, file: &File, offset: u64, count: usize, pace: &mut Pace) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => {
+                let count = socket.send_file(file, offset, count, pace.deadline())?;
+                pace.moved(count);
+                Ok(count)
+            }
+            Self::Tls(tls) => tls.send_file(file, offset, count, pace),
+        }
     }
 
     /// Waits until there is something to read, or the end of the stream.
-    pub(super) fn wait_readable(&self, deadline: Instant) -> io::Result<()> {
-        self.wait(PollFlags::IN, deadline)
+    pub(super) fn wait_readable(&mut self, deadline: Instant) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.wait_readable(deadline),
+            Self::Tls(tls) => tls.wait_readable(deadline),
+        }
     }
 
     /// Waits until there is something to read here, or from `other`, or the deadline comes.
-    pub(super) fn wait_either(&self, other: BorrowedFd<'_>, deadline: Instant) -> io::Result<Ready> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let here = PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::IN);
-            let mut descriptors = [here, PollFd::from_borrowed_fd(other, PollFlags::IN)];
-            match poll(&mut descriptors, Some(&timespec(left))) {
-                Err(Errno::INTR) => {}
-                result => {
-                    result?;
-                    let [input, other] = descriptors.map(|descriptor| !descriptor.revents().is_empty());
-                    return Ok(Ready { input, other });
-                }
-            }
+    pub(super) fn wait_either(&mut self, other: BorrowedFd<'_>, deadline: Instant) -> io::Result<Ready> {
+        match self {
+            Self::Plain(socket) => socket.wait_either(other, deadline),
+            Self::Tls(tls) => tls.wait_either(other, deadline),
         }
     }
 
     /// Whether a read would return at once.
-    pub(super) fn is_readable(&self) -> bool {
-        self.wait(PollFlags::IN, Instant::now()).is_ok()
-    }
-
-    /// Tells the peer that nothing more will come; reading goes on.
-    pub(super) fn finish_writing(&self) {
-        let _ = self.socket.shutdown(Shutdown::Write);
-    }
-
-    fn retry<T>(
-        &self,
-        events: PollFlags,
-        deadline: Instant,
-        mut call: impl FnMut(&TcpStream) -> rustix::io::Result<T>,
-    ) -> io::Result<T> {
-        loop {
-            match call(&self.socket) {
-                Err(Errno::AGAIN) => self.wait(events, deadline)?,
-                Err(Errno::INTR) => {}
-                result => return Ok(result?),
-            }
+    pub(super) fn is_readable(&mut self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_readable(),
+            Self::Tls(tls) => tls.is_readable(),
         }
     }
 
-    fn wait(&self, events: PollFlags, deadline: Instant) -> io::Result<()> {
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let mut descriptors = [PollFd::from_borrowed_fd(self.socket.as_fd(), events)];
-            match poll(&mut descriptors, Some(&timespec(left))) {
-                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
-                Err(Errno::INTR) => {}
-                result => return result.map(|_| ()).map_err(Into::into),
-            }
+    /// Tells the peer that nothing more will come, until `deadline` at most; reading goes on.
+    pub(super) fn finish_writing(&mut self, deadline: Instant) {
+        match self {
+            Self::Plain(socket) => socket.finish_writing(),
+            Self::Tls(tls) => tls.finish_writing(deadline),
         }
     }
-}
 
-fn timespec(duration: Duration) -> Timespec {
-    // Rounded up by a microsecond, so that a wait never ends just before its deadline and spins.
-    let duration = if duration.is_zero() { duration } else { duration.saturating_add(Duration::from_micros(1)) };
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(duration.subsec_nanos()),
+    /// Throws away what comes, into a place that nobody looks at; 0 at the end of the stream.
+    pub(super) fn discard(&mut self, sink: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(sink, deadline),
+            Self::Tls(tls) => tls.discard(sink, deadline),
+        }
+    }
+
+    pub(super) fn interrupt(&self) -> Interrupt {
+        match self {
+            Self::Plain(socket) => socket.interrupt(),
+            Self::Tls(tls) => tls.interrupt(),
+        }
     }
 }

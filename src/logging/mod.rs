@@ -26,12 +26,14 @@ mod error;
 pub mod logfmt;
 mod logger;
 mod names;
+mod past;
 mod queue;
 mod rotate;
 mod writer;
 
 pub use error::Error;
 pub use logger::{Logger, TRANSFER, is_ours};
+pub use past::{LogFile, files};
 
 use archive::Archive;
 use crossbeam_channel::{Receiver, Sender, bounded};

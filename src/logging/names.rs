@@ -64,6 +64,13 @@ impl LogName {
             _ => None,
         }
     }
+
+    /// When a file of this name was put away; `None` if the name has no stamp, or that of no day.
+    pub(super) fn stamp(&self, file_name: &str) -> Option<Timestamp> {
+        self.kind(file_name)?;
+        let rest = file_name.strip_prefix(&self.stem)?.strip_prefix('-')?;
+        rest.get(..STAMP.len())?.parse().ok()
+    }
 }
 
 /// The name that a rotated file has once it is compressed.
@@ -109,6 +116,9 @@ mod tests {
         let time = "2026-11-20T14:03:21.4829Z".parse().unwrap();
         assert_eq!(transfers().rotated(time), Path::new("logs/transfers-20261120T140321.482Z.log"));
         assert_eq!(transfers().current(), Path::new("logs/transfers.log"));
+        let time = Some("2026-11-20T14:03:21.482Z".parse().unwrap());
+        assert_eq!(transfers().stamp("transfers-20261120T140321.482Z.log.gz"), time);
+        assert_eq!(transfers().stamp("transfers-20261320T140321.482Z.log"), None, "there is no month 13");
     }
 
     #[test]

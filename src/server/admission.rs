@@ -38,6 +38,8 @@ pub(super) struct Live {
     since: Instant,
     interrupt: Mutex<Option<Interrupt>>,
     transfer: Mutex<Option<Running>>,
+    /// What is transferred, or was last: harmless text.
+    transfer_name: Mutex<String>,
     unconfirmed_since: Mutex<Option<Instant>>,
     caller: Mutex<Option<Caller>>,
     is_revoked: AtomicBool,
@@ -109,6 +111,7 @@ impl Registry {
             since: Instant::now(),
             interrupt: Mutex::default(),
             transfer: Mutex::default(),
+            transfer_name: Mutex::default(),
             unconfirmed_since: Mutex::default(),
             caller: Mutex::default(),
             is_revoked: AtomicBool::new(false),
@@ -216,6 +219,18 @@ impl Live {
 
     pub(super) fn transfer(&self) -> Option<Running> {
         lock(&self.transfer).clone()
+    }
+
+    /// What is transferred, or was last; empty if nothing was.
+    pub(super) fn transfer_name(&self) -> String {
+        lock(&self.transfer_name).clone()
+    }
+
+    /// Names the transfer that begins, for whoever looks; `name` is harmless text.
+    pub(super) fn name_transfer(&self, name: &str) {
+        let mut shown = lock(&self.transfer_name);
+        shown.clear();
+        shown.push_str(name);
     }
 
     /// How long the receipt of the last download has been waited for; `None` if none is due.

@@ -1,4 +1,4 @@
-//! A second wall: after this the process can open nothing but the host directory and the logs, whatever goes wrong in it.
+//! A second wall: after this the process can open nothing but the host directory, the logs and certificates, whatever goes wrong in it.
 //!
 //! The first wall is [`crate::root`], which resolves every path beneath the host directory. This one is the kernel's
 //! Landlock (<https://docs.kernel.org/userspace-api/landlock.html>): it knows nothing of paths from the wire, so a mistake
@@ -30,6 +30,8 @@ pub struct Confinement {
     pub read_only: bool,
     /// The directory of the logs.
     pub logs: PathBuf,
+    /// Folders of certificates and keys, which are only read.
+    pub certificates: Vec<PathBuf>,
 }
 
 /// How much of it the kernel could do.
@@ -71,6 +73,9 @@ impl Confinement {
         let mut paths = vec![(open(&self.directory)?, hosted), (open(&self.logs)?, writing())];
         if self.read_only {
             paths.extend(state_folder(&self.directory).map(|state| (state, writing())));
+        }
+        for folder in &self.certificates {
+            paths.push((open(folder)?, reading()));
         }
         paths.extend(TIME_ZONE.iter().filter_map(|zone| Some((open(Path::new(zone)).ok()?, reading()))));
         Ok(paths)

@@ -2,16 +2,19 @@
 //!
 //! Owns the listening sockets, the caps on connections, and what sessions share. Knows nothing of how files are stored or
 //! how frames are laid out. One file a command: `list`, `get`, `live` (a GET of what is
-//! still coming), `put`, `receipt`, `subscribe`, `receivers`.
+//! still coming), `put`, `receipt`, `subscribe`, `receivers`. `web` answers the same by HTTP.
 
 mod admission;
 mod audit;
+mod certificate;
 mod confinement;
 mod console;
 mod get;
 mod list;
 mod listen;
 mod live;
+mod manager;
+mod negotiate;
 mod put;
 mod receipt;
 mod receivers;
@@ -24,11 +27,13 @@ mod shutdown;
 mod subscribe;
 mod web;
 
+pub use certificate::{Credentials, Source};
 pub use confinement::{Confinement, Level};
-pub use console::Console;
+pub use console::{Banner, Console};
 pub use listen::{addresses, bind};
+pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
-pub use web::WebAccess;
+pub use web::{RelayConfig, WebAccess};
 
 use crate::access::{Access, Throttle};
 use crate::connection::Deadlines;
@@ -65,12 +70,16 @@ pub struct Config {
     pub name: String,
     /// Connections at once.
     pub max_connections: usize,
+    /// What the server proves itself with; it then speaks TLS only.
+    pub tls: Option<Credentials>,
     /// Time that peers may take.
     pub deadlines: Deadlines,
     /// How long running transfers are waited for when the server stops.
     pub drain: Duration,
     /// Who may ask by HTTP.
     pub web: WebAccess,
+    /// What the two older relays take and give.
+    pub relay: RelayConfig,
 }
 
 /// What all sessions share.
@@ -87,6 +96,7 @@ pub(super) struct Shared {
     /// When it started, since the epoch.
     started: Duration,
     grouped: put::Grouped,
+    mimes: web::Mimes,
 }
 
 impl Shared {
@@ -119,6 +129,7 @@ pub fn run(
         next_transfer: AtomicU64::new(started.as_secs() << 24),
         started,
         grouped: put::Grouped::new(descriptors),
+        mimes: web::Mimes::default(),
         store,
         access,
         throttle: Throttle::default(),

@@ -309,7 +309,7 @@ fn conclude(session: &Session<'_>, mut record: Record, answer: Result<Answer>) -
     match answer {
         Ok(answer) => {
             record.path = answer.path.to_string();
-            record.end(session.shared, Status::Ok, None);
+            record.stored(session.shared, answer.number);
             Reply::Stored(Stored {
                 transfer: record.id,
                 path: RawBytes(answer.path.as_bytes().to_vec()),

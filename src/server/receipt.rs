@@ -3,7 +3,7 @@
 
 use super::Shared;
 use super::receivers;
-use super::record::{Record, Status};
+use super::record::{self, Record, Status};
 use super::session::Session;
 use crate::error::Result;
 use crate::wire::{Receipt, ReceiptOutcome, Right};
@@ -44,27 +44,35 @@ impl Unconfirmed {
 
 /// Takes a receipt. One for an unknown transfer is ignored.
 pub(super) fn note(session: &mut Session<'_>, receipt: Receipt) -> Result<()> {
+    let (status, cause) = told(receipt.outcome);
+    let records = &mut session.unconfirmed.records;
+    // Receipts come in the order of the downloads, so this is the first one nearly always.
+    let found = records.iter().position(|record| record.id == receipt.transfer);
+    let record = found.and_then(|index| records.remove(index));
+    if let Some(record) = &record {
+        record.end(session.shared, status, cause);
+    }
     if let (Some(number), Some(subscriber)) = (receipt.number, receipt.subscriber)
         && receivers::sees(session.shared, &session.caller, number).unwrap_or(false)
         && session.caller.grant().has(Right::Subscribe)
     {
-        let name = session.live.peer.to_string();
-        session.shared.store.note_received(number, subscriber, &name, receipt.outcome);
-    }
-    let records = &mut session.unconfirmed.records;
-    // Receipts come in the order of the downloads, so this is the first one nearly always.
-    let found = records.iter().position(|record| record.id == receipt.transfer);
-    if let Some(record) = found.and_then(|index| records.remove(index)) {
-        let (status, cause) = match receipt.outcome {
-            ReceiptOutcome::Verified => (Status::Ok, None),
-            ReceiptOutcome::Mismatch => (Status::Failed, Some("the digest did not match at the receiver")),
-            ReceiptOutcome::NotStored => (Status::Failed, Some("the receiver could not store it")),
-            ReceiptOutcome::GivenUp => (Status::Aborted, Some("the receiver gave up")),
-        };
-        record.end(session.shared, status, cause);
+        let peer = session.live.peer;
+        if session.shared.store.note_received(number, subscriber, &peer.to_string(), receipt.outcome) {
+            let path = record.as_ref().map(|record| record.path.as_str());
+            record::received(number, subscriber, peer, path, status, cause);
+        }
     }
     if session.unconfirmed.is_empty() {
         session.live.set_unconfirmed(None);
     }
     Ok(())
+}
+
+fn told(outcome: ReceiptOutcome) -> (Status, Option<&'static str>) {
+    match outcome {
+        ReceiptOutcome::Verified => (Status::Ok, None),
+        ReceiptOutcome::Mismatch => (Status::Failed, Some("the digest did not match at the receiver")),
+        ReceiptOutcome::NotStored => (Status::Failed, Some("the receiver could not store it")),
+        ReceiptOutcome::GivenUp => (Status::Aborted, Some("the receiver gave up")),
+    }
 }

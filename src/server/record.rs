@@ -3,7 +3,7 @@
 use super::Shared;
 use super::admission::Direction;
 use crate::error::Error;
-use crate::wire::TransferId;
+use crate::wire::{SubscriberId, TransferId};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -69,16 +69,22 @@ pub(super) enum Via {
     Native,
     /// HTTP.
     Web,
+    /// Relay A, by WebSocket.
+    RelayA,
+    /// Relay B, by WebSocket.
+    RelayB,
 }
 
 impl Via {
-    pub(super) const ALL: [Self; 2] = [Self::Native, Self::Web];
+    pub(super) const ALL: [Self; 4] = [Self::Native, Self::Web, Self::RelayA, Self::RelayB];
 
     /// The name in logs and metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
             Self::Web => "web",
+            Self::RelayA => "relay-a",
+            Self::RelayB => "relay-b",
         }
     }
 }
@@ -147,22 +153,47 @@ impl Record {
 
     /// Ends the record: one line.
     pub(super) fn end(&self, shared: &Shared, status: Status, cause: Option<&str>) {
+        self.log(shared, status, cause, None);
+    }
+
+    /// Ends the record of an upload that is stored, with the number of its arrival if it is one.
+    pub(super) fn stored(&self, shared: &Shared, arrival: Option<u64>) {
+        self.log(shared, Status::Ok, None, arrival);
+    }
+
+    fn log(&self, shared: &Shared, status: Status, cause: Option<&str>, arrival: Option<u64>) {
         shared.stats.note(self, status);
         let event = self.direction.name();
         let level = if status.is_good() { log::Level::Info } else { log::Level::Warn };
         let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let size = self.size.unwrap_or(self.offset + self.bytes);
+        // Who follows its folder: so many are expected to say that they received it.
+        let followers = arrival.and_then(|number| shared.store.receivers(number));
+        let followers = followers.map(|them| them.len()).filter(|count| *count > 0);
         let (id, client, via, path, status) = (self.id, self.client, self.via.name(), &self.path, status.name());
-        match cause {
-            None => log::log!(target: "transfer", level, event, id:%, client:%, via, path:%, size,
-                offset = self.offset, bytes = self.bytes, ms, status; ""),
-            Some(cause) => log::log!(target: "transfer", level, event, id:%, client:%, via, path:%, size,
-                offset = self.offset, bytes = self.bytes, ms, status, cause; ""),
-        }
+        log::log!(target: "transfer", level, event, id:%, client:%, via, path:%, size,
+            offset = self.offset, bytes = self.bytes, ms, status, arrival, followers, cause; "");
     }
 
     /// Ends the record of a transfer that an error ended.
     pub(super) fn fail(&self, shared: &Shared, status: Status, error: &Error) {
         self.end(shared, status, Some(&error.to_string()));
     }
+}
+
+/// Logs a receiver's word on an arrival: one line. `path` is that of the download that it ends, if there was one.
+pub(super) fn received(
+    arrival: u64,
+    subscriber: SubscriberId,
+    client: SocketAddr,
+    path: Option<&str>,
+    status: Status,
+    cause: Option<&str>,
+) {
+    let level = if status == Status::Ok { log::Level::Info } else { log::Level::Warn };
+    // Enough to tell receivers apart, and not enough to speak in the name of one.
+    let subscriber = subscriber.to_string();
+    let subscriber = subscriber.get(..8).unwrap_or_default();
+    log::log!(target: "transfer", level, event = "received", arrival, client:%, via = Via::Native.name(), path,
+        subscriber, status = status.name(), cause; "");
 }

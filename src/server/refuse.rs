@@ -6,6 +6,7 @@
 //! unread input resets the connection, and the word would be lost.
 
 use super::web;
+use crate::connection::TAKES_NONE_NOW;
 use crate::error::{Error, Result};
 use crate::wire::{Guess, PREAMBLE, Reply, sniff};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -42,6 +43,8 @@ struct Held {
 struct Word {
     native: Vec<u8>,
     http: Vec<u8>,
+    /// Has no reason: those are for whom the server has met.
+    tls: Vec<u8>,
 }
 
 impl Refuser {
@@ -71,7 +74,7 @@ impl Word {
     fn of(refusal: &Error) -> Self {
         let mut native = PREAMBLE.to_vec();
         Reply::Error(refusal.to_fault()).encode(&mut native);
-        Self { native, http: web::refusal(refusal) }
+        Self { native, http: web::refusal(refusal), tls: TAKES_NONE_NOW.to_vec() }
     }
 }
 
@@ -83,7 +86,8 @@ impl Held {
         match sniff(first.get(..count).unwrap_or_default()) {
             Guess::Incomplete => {}
             Guess::Http => self.tell(|word| &word.http),
-            Guess::Native | Guess::Tls | Guess::Unknown => self.tell_anyway(),
+            Guess::Tls => self.tell(|word| &word.tls),
+            Guess::Native | Guess::Unknown => self.tell_anyway(),
         }
     }
 

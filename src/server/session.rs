@@ -6,13 +6,14 @@
 
 use super::admission::{Admitted, Direction, Live};
 use super::audit::Asked;
+use super::negotiate::negotiate;
 use super::put::Group;
 use super::receipt::Unconfirmed;
 use super::recognise::{self, Shown};
 use super::record::{Record, Status, Via};
 use super::{Shared, get, list, put, receipt, receivers, subscribe, web};
 use crate::access::Caller;
-use crate::connection::{Await, Connection, Incoming, Stream, guess};
+use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::store::{Follower, Upload};
@@ -52,13 +53,12 @@ enum Next {
 pub(super) fn run(socket: TcpStream, admitted: Admitted, shared: &Shared) {
     let live = Arc::clone(admitted.live());
     let peer = live.peer;
-    let stream = Stream::new(socket, shared.config.deadlines).and_then(|mut stream| {
-        live.set_interrupt(stream.interrupt());
-        guess(&mut stream).map(|guess| (stream, guess))
-    });
-    match stream {
+    match negotiate(socket, &live, shared) {
         Ok((stream, Guess::Http)) => web::run(stream, live, shared),
         Ok((stream, _)) => Session::new(Connection::over(stream), live, shared).run(),
+        Err(error @ Error::Refused { .. }) => {
+            log::warn!(event = error.code().name(), client:% = peer, cause:% = error; "")
+        }
         Err(error) => log::warn!(event = "disconnect", client:% = peer, ms = live.age_ms(), cause:% = error; ""),
     }
     drop(admitted);
@@ -216,6 +216,7 @@ impl<'a> Session<'a> {
 
     /// Begins the record of a transfer.
     pub(super) fn record(&self, direction: Direction, path: String, size: Option<u64>) -> Record {
+        self.live.name_transfer(&path);
         Record::begin(self.shared, self.live.peer, Via::Native, direction, path, size)
     }
 

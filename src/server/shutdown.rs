@@ -67,10 +67,10 @@ pub(super) fn drain(shared: &Shared, stop: &Stop, refuse_newcomers: &mut dyn FnM
     shared.registry.start_draining();
     let transfers = running(shared);
     log::info!(event = "stopping", clients = shared.registry.count(), transfers = transfers.len(); "");
-    if !transfers.is_empty() {
-        shared.console.say(&announce(&transfers));
-    }
     let until = Instant::now() + shared.config.drain;
+    if !transfers.is_empty() {
+        shared.console.count_down(until);
+    }
     loop {
         stop_idle(shared);
         refuse_newcomers();
@@ -98,16 +98,30 @@ fn stop_idle(shared: &Shared) {
     }
 }
 
-fn running(shared: &Shared) -> Vec<Running> {
+pub(super) fn running(shared: &Shared) -> Vec<Running> {
     shared.registry.sessions().iter().filter_map(|live| live.transfer()).collect()
 }
 
-fn announce(transfers: &[Running]) -> String {
+/// Whether it is told how long the server waits at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// It is not, since nobody would see it pass.
+    Untold,
+    /// This long.
+    AtMost(Duration),
+}
+
+/// `waiting for 3 transfers, about 41 s; Ctrl-C again to cut`
+pub(super) fn announce(transfers: &[Running], bound: Bound) -> String {
     let count = transfers.len();
     let files = if count == 1 { "transfer" } else { "transfers" };
     let about = transfers.iter().filter_map(time_left).max();
     let about = about.map(|left| format!(", about {} s", left.as_secs().max(1))).unwrap_or_default();
-    format!("waiting for {count} {files}{about}; Ctrl-C again to cut")
+    let bound = match bound {
+        Bound::Untold => String::new(),
+        Bound::AtMost(left) => format!(", at most {} s", left.as_secs()),
+    };
+    format!("waiting for {count} {files}{about}{bound}; Ctrl-C again to cut")
 }
 
 fn time_left(running: &Running) -> Option<Duration> {

@@ -2,17 +2,23 @@
 //!
 //! Nothing is queued for a subscriber: this thread has a position in the journal, and sends what comes after it as fast as
 //! the client takes it. One that reads slowly, or not at all, costs this thread until its deadline.
+//!
+//! [`Subscription`] is what every protocol on the port tells events from; each has its own words for them.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::Shared;
 use super::session::Session;
+use crate::access::Caller;
 use crate::connection::Ready;
 use crate::error::{Error, Result};
-use crate::store::{Arrival, Follower, Journal, Notice, Told};
+use crate::store::{Arrival, Follower, Journal, Notice, Store, Told};
 use crate::wire::{
     Abandoned, Arrived, Arriving, ErrorCode, Gap, Position, RawBytes, RemoteFolder, Reply, Subscribe, Subscribed,
     Violation,
 };
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// How many folders can be followed at once.
@@ -31,42 +37,128 @@ struct Start {
 pub(super) fn answer(session: &mut Session<'_>, subscribe: &Subscribe) -> Result<()> {
     session.settle()?;
     let asked = subscribe.folders.iter().map(|folder| folder.0.as_slice()).collect::<Vec<_>>().join(&b',');
-    let folders = folders(subscribe).and_then(|folders| session.caller.followed(&folders));
-    let folders = session.asked("SUBSCRIBE", &asked).note(folders)?;
-    let counts = if session.caller.grant().is_everywhere() { Counts::Told } else { Counts::Hidden };
-    let name = session.live.peer.to_string();
-    let subscriber = subscribe.subscriber.map(|id| (id, name));
-    // Followed first, so that whatever comes after the journal was looked at is heard of.
-    let (follower, journal) = session.shared.store.follow(folders, subscriber)?;
-    let start = start(subscribe, journal)?;
-    let subscribed = Subscribed { journal: journal.id(), oldest: journal.oldest(), after: start.after };
-    session.connection.send_reply(&Reply::Subscribed(subscribed))?;
-    if let Some(gap) = start.gap {
-        session.connection.send_reply(&Reply::Gap(gap))?;
-    }
-    log::info!(event = "subscribe", client:% = session.live.peer, after = start.after; "");
-    // It stays among those who are present while it fetches what it was told of.
-    let follower = session.follower.insert(follower);
-    let mut events = Events { position: start.after, told: start.after, counts };
+    let Session { shared, connection, live, caller, .. } = session;
+    let mut send = |reply: &Reply| connection.send_reply(reply);
+    let begun = Subscription::begin(shared, live.peer, caller, subscribe, &mut send);
+    let mut subscription = session.asked("SUBSCRIBE", &asked).note(begun)?;
+    session.follower = None;
     // Whatever happened since it began to follow.
     let mut ready = Ready { input: session.connection.has_input(), other: true };
     loop {
         if ready.other {
-            follower.looks();
+            subscription.looks();
         }
-        for notice in session.shared.store.notices(follower) {
-            session.connection.send_reply(&notice_of(&notice))?;
-        }
-        events.send_arrivals(session.shared, &mut session.connection, follower)?;
-        session.connection.flush()?;
-        session.connection.restart_pace();
+        let connection = &mut session.connection;
+        subscription.tell(&session.shared.store, &mut |reply| connection.send_reply(reply))?;
+        connection.flush()?;
+        connection.restart_pace();
         if ready.input {
-            return session.connection.send_reply(&Reply::Paused(Position { after: events.position }));
+            connection.send_reply(&Reply::Paused(Position { after: subscription.position }))?;
+            // It stays among those who are present while it fetches what it was told of.
+            session.follower = Some(subscription.follower);
+            return Ok(());
         }
-        ready = session.connection.wait_for_input_or(follower.descriptor(), KEEPALIVE)?;
+        ready = connection.wait_for_input_or(subscription.descriptor(), KEEPALIVE)?;
         if ready == NOTHING {
-            session.connection.send_reply(&events.keepalive())?;
+            connection.send_reply(&subscription.position_if_news().unwrap_or(Reply::Wait))?;
         }
+    }
+}
+
+/// Somebody who is told what happens in some folders, and how far that got.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    follower: Follower,
+    position: u64,
+    /// Up to which number the subscriber knows that.
+    told: u64,
+    counts: Counts,
+}
+
+/// Whether a subscriber is told how many arrivals were lost, in all folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    Told,
+    Hidden,
+}
+
+/// Sends an event to a subscriber.
+pub(super) type Send<'a> = dyn FnMut(&Reply) -> Result<()> + 'a;
+
+impl Subscription {
+    /// Begins as a SUBSCRIBE says, in as much of its folders as the caller may follow, and sends where that is, and what was
+    /// missed.
+    ///
+    /// # Errors
+    /// The refusals of SUBSCRIBE; those of `send`.
+    pub(super) fn begin(
+        shared: &Shared,
+        client: SocketAddr,
+        caller: &Caller,
+        subscribe: &Subscribe,
+        send: &mut Send<'_>,
+    ) -> Result<Self> {
+        let folders = caller.followed(&folders(subscribe)?)?;
+        let counts = if caller.grant().is_everywhere() { Counts::Told } else { Counts::Hidden };
+        let subscriber = subscribe.subscriber.map(|id| (id, client.to_string()));
+        // Followed first, so that whatever comes after the journal was looked at is heard of.
+        let (follower, journal) = shared.store.follow(folders, subscriber)?;
+        let Start { after, gap } = start(subscribe, journal)?;
+        send(&Reply::Subscribed(Subscribed { journal: journal.id(), oldest: journal.oldest(), after }))?;
+        if let Some(gap) = gap {
+            send(&Reply::Gap(gap))?;
+        }
+        log::info!(event = "subscribe", client:%, after; "");
+        Ok(Self { follower, position: after, told: after, counts })
+    }
+
+    /// Readable as soon as there is something to tell.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.follower.descriptor()
+    }
+
+    /// What was readable is about to be told.
+    pub(super) fn looks(&self) {
+        self.follower.looks();
+    }
+
+    /// Sends what happened since.
+    ///
+    /// # Errors
+    /// Those of the journal and of `send`.
+    pub(super) fn tell(&mut self, store: &Store, send: &mut Send<'_>) -> Result<()> {
+        for notice in store.notices(&mut self.follower) {
+            send(&notice_of(&notice))?;
+        }
+        loop {
+            match store.next_arrivals(&self.follower, self.position)? {
+                Told::Arrived(arrivals, up_to) => {
+                    for arrival in arrivals {
+                        send(&Reply::Arrived(arrived(&arrival)))?;
+                        self.told = arrival.number;
+                    }
+                    self.position = up_to;
+                }
+                Told::Gap(up_to, missed) => {
+                    let missed = (self.counts == Counts::Told).then_some(missed);
+                    send(&Reply::Gap(Gap { after: up_to, missed }))?;
+                    (self.position, self.told) = (up_to, up_to);
+                }
+                Told::Nothing(position) => {
+                    self.position = position;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// How far it got, if the subscriber does not know that yet.
+    pub(super) fn position_if_news(&mut self) -> Option<Reply> {
+        if self.told == self.position {
+            return None;
+        }
+        self.told = self.position;
+        Some(Reply::Position(Position { after: self.position }))
     }
 }
 
@@ -93,59 +185,6 @@ fn start(subscribe: &Subscribe, journal: &Journal) -> Result<Start> {
         }
     };
     Ok(Start { after, gap: None })
-}
-
-/// How far a subscriber has got.
-struct Events {
-    position: u64,
-    /// Up to which number it knows that.
-    told: u64,
-    counts: Counts,
-}
-
-/// Whether a subscriber is told how many arrivals were lost, in all folders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Counts {
-    Told,
-    Hidden,
-}
-
-impl Events {
-    fn send_arrivals(
-        &mut self,
-        shared: &super::Shared,
-        connection: &mut crate::connection::Connection,
-        follower: &Follower,
-    ) -> Result<()> {
-        loop {
-            match shared.store.next_arrivals(follower, self.position)? {
-                Told::Arrived(arrivals, up_to) => {
-                    for arrival in arrivals {
-                        connection.send_reply(&Reply::Arrived(arrived(&arrival)))?;
-                        self.told = arrival.number;
-                    }
-                    self.position = up_to;
-                }
-                Told::Gap(up_to, missed) => {
-                    let missed = (self.counts == Counts::Told).then_some(missed);
-                    connection.send_reply(&Reply::Gap(Gap { after: up_to, missed }))?;
-                    (self.position, self.told) = (up_to, up_to);
-                }
-                Told::Nothing(position) => {
-                    self.position = position;
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    fn keepalive(&mut self) -> Reply {
-        if self.told == self.position {
-            return Reply::Wait;
-        }
-        self.told = self.position;
-        Reply::Position(Position { after: self.position })
-    }
 }
 
 fn arrived(arrival: &Arrival) -> Arrived {

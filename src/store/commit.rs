@@ -188,8 +188,7 @@ impl Store {
             self.underway.wait_for(stat.st_ino, on_wait)?;
         }
         self.settle(self.unflushed.directories(&self.root, folder.as_fd(), &answer.path)?, on_wait)?;
-        let publisher = plan.publisher.as_deref();
-        let number = self.settle_arrival(folder.as_fd(), &answer.path, digest, publisher, on_wait)?;
+        let number = self.settle_arrival(folder.as_fd(), &answer.path, digest, plan, on_wait)?;
         Ok(Answer { number, ..answer })
     }
 

@@ -37,7 +37,7 @@ pub use list::{OnPage, list, totals, walk};
 pub use live::{End, LiveReader, LiveUpload, Next};
 pub use rules::{Limit, Rule, parse_duration};
 pub use topics::{LiveSource, Told};
-pub use uploads::{Finished, Plan, Upload};
+pub use uploads::{Finished, OnIdentical, Plan, Upload};
 pub use watch::Watch;
 
 use crate::conflict::{Place, find_place};
@@ -277,6 +277,7 @@ impl Store {
             digest: put.digest,
             limit,
             publisher: None,
+            on_identical: OnIdentical::Recognise,
         })
     }
 

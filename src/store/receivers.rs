@@ -46,13 +46,14 @@ impl Receivers {
         known.forget_oldest();
     }
 
-    /// The word of a receiver, from `name`.
-    pub(super) fn note(&self, number: u64, subscriber: SubscriberId, name: &str, outcome: ReceiptOutcome) {
+    /// The word of a receiver, from `name`. Whether it is news: a receipt that was lost with a connection comes again.
+    pub(super) fn note(&self, number: u64, subscriber: SubscriberId, name: &str, outcome: ReceiptOutcome) -> bool {
         let mut known = self.lock();
-        known.receiver(number, subscriber, name).outcome = Some(outcome);
+        let before = known.receiver(number, subscriber, name).outcome.replace(outcome);
         known.forget_oldest();
         drop(known);
         self.changed.notify_all();
+        before != Some(outcome)
     }
 
     /// Whether a subscriber was there when an arrival came.

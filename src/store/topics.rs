@@ -6,7 +6,7 @@
 use super::commit::Answer;
 use super::live::{End, LiveReader, LiveSender, LiveUpload};
 use super::receivers::Received;
-use super::uploads::Upload;
+use super::uploads::{OnIdentical, Plan, Upload};
 use super::watch::changed_at;
 use super::{Arrival, Follower, Journal, NewArrival, Notice, OnWait, Span, Store};
 use crate::error::{Error, Result};
@@ -114,12 +114,11 @@ impl Store {
         Ok(LiveSource::Arrived(Box::new(arrival), open))
     }
 
-    /// The word of a receiver of an arrival.
-    pub fn note_received(&self, number: u64, subscriber: SubscriberId, name: &str, outcome: ReceiptOutcome) {
+    /// The word of a receiver of an arrival. Whether it is news: it was one of its receivers, and had not said this yet.
+    pub fn note_received(&self, number: u64, subscriber: SubscriberId, name: &str, outcome: ReceiptOutcome) -> bool {
         let is_arrival = self.journal().is_some_and(|journal| (1..=journal.last()).contains(&number));
-        if is_arrival && (self.followers.is_present(subscriber) || self.receivers.is_expected(number, subscriber)) {
-            self.receivers.note(number, subscriber, name, outcome);
-        }
+        let is_receiver = self.followers.is_present(subscriber) || self.receivers.is_expected(number, subscriber);
+        is_arrival && is_receiver && self.receivers.note(number, subscriber, name, outcome)
     }
 
     /// Who received an arrival, and where each of them stands; `None` if that is not known (any more).
@@ -159,8 +158,9 @@ impl Store {
         })
     }
 
-    /// The name of an upload for those who follow it.
-    pub(super) fn live_id(&self, upload: UploadId) -> Option<LiveId> {
+    /// The name of an upload for those who follow it; `None` if nobody can.
+    #[must_use]
+    pub fn live_id(&self, upload: UploadId) -> Option<LiveId> {
         let hash = blake3::keyed_hash(self.journal()?.secret(), &upload.0);
         hash.as_bytes().first_chunk().copied().map(LiveId)
     }
@@ -193,7 +193,8 @@ impl Store {
         Ok(numbers)
     }
 
-    /// The arrival of a file that was found to be there already; it is made up for if it was lost.
+    /// The arrival of a file that was found to be there already; it is made up for if it was lost, and is another one where
+    /// the plan says so.
     ///
     /// An upload whose server was killed between the rename and the journal is there without an arrival, and its sender
     /// comes back for its acknowledgement.
@@ -202,26 +203,28 @@ impl Store {
         folder: BorrowedFd<'_>,
         path: &RemotePath,
         digest: Option<Digest>,
-        publisher: Option<&str>,
+        plan: &Plan,
         on_wait: &mut OnWait<'_>,
     ) -> Result<Option<u64>> {
         let Some(journal) = self.journal() else { return Ok(None) };
         let Ok(stat) = statat(folder, path.name(), AtFlags::SYMLINK_NOFOLLOW) else { return Ok(None) };
         let (size, modified) =
             (u64::try_from(stat.st_size).unwrap_or(0), nanoseconds(stat.st_mtime, stat.st_mtime_nsec));
-        if let Some(number) = journal.holds(path, stat.st_ino, size, modified) {
+        let is_news = plan.on_identical == OnIdentical::Announce;
+        if let (false, Some(number)) = (is_news, journal.holds(path, stat.st_ino, size, modified)) {
             return Ok(Some(number));
         }
-        if !journal.may_have_lost(changed_at(&stat)) {
+        if !is_news && !journal.may_have_lost(changed_at(&stat)) {
             return Ok(None);
         }
         let digest = match digest {
             Some(digest) => digest,
             None => self.digest(&self.root.open_file(path)?, on_wait)?,
         };
-        let publisher = publisher.map(str::to_owned);
-        let (path, inode) = (path.clone(), stat.st_ino);
-        let new = NewArrival { path, size, digest, modified, time: now(), inode, live: None, publisher };
+        // What was lost is not known to be this upload.
+        let live = plan.upload.filter(|_| is_news).and_then(|upload| self.live_id(upload));
+        let (path, inode, publisher) = (path.clone(), stat.st_ino, plan.publisher.clone());
+        let new = NewArrival { path, size, digest, modified, time: now(), inode, live, publisher };
         Ok(self.announce(vec![new])?.first().copied())
     }
 

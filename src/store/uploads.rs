@@ -39,6 +39,17 @@ pub struct Plan {
     pub limit: u64,
     /// Who sends it, for those who follow its folder.
     pub publisher: Option<String>,
+    /// If the content is there already.
+    pub on_identical: OnIdentical,
+}
+
+/// What it means that content is there already which somebody sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnIdentical {
+    /// That it was sent before: it is not news.
+    Recognise,
+    /// Nothing: what is sent is news, for those who follow its folder too. It is kept once all the same.
+    Announce,
 }
 
 /// A file that came in whole and verified.

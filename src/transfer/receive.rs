@@ -71,7 +71,7 @@ pub trait Source {
     fn read(&mut self, room: &mut [u8]) -> Result<usize>;
 
     /// Whether the next bytes would have to be waited for, as far as that is worth asking now.
-    fn is_dry(&self) -> bool;
+    fn is_dry(&mut self) -> bool;
 }
 
 /// What came from a [`Source`].
@@ -180,7 +180,7 @@ impl Source for Frames<'_> {
         self.connection.read_data(room)
     }
 
-    fn is_dry(&self) -> bool {
+    fn is_dry(&mut self) -> bool {
         !self.connection.is_in_data() && !self.connection.has_input()
     }
 }

@@ -11,12 +11,14 @@ pub mod http;
 mod identity;
 mod message;
 mod path;
+pub mod relay;
 mod rights;
 mod sniff;
 mod token;
 mod topic;
 mod upload;
 mod violation;
+pub mod websocket;
 
 pub use error_code::ErrorCode;
 pub use frame::{FRAME_HEADER, FrameHeader, Kind, MAX_CONTROL, MAX_CONTROL_BEFORE_WELCOME, MAX_DATA, Phase};

@@ -1,6 +1,7 @@
 //! What a peer can do wrong on the wire (PROTOCOL.md, section 13). Always the peer's fault, never this machine's.
 
 use super::Kind;
+use super::websocket::Failure;
 use std::fmt;
 
 /// A broken rule of the protocol. The session ends with it.
@@ -31,6 +32,8 @@ pub enum Violation {
     },
     /// An answer or a request that contradicts what was agreed before; says how.
     Contradiction(&'static str),
+    /// A rule of WebSocket (RFC 6455).
+    WebSocket(Failure),
 }
 
 impl fmt::Display for Violation {
@@ -44,6 +47,7 @@ impl fmt::Display for Violation {
             Self::EmptyData => write!(f, "Data frame without bytes"),
             Self::Body { kind, reason } => write!(f, "malformed {kind:?} frame: {reason}"),
             Self::Contradiction(how) => f.write_str(how),
+            Self::WebSocket(failure) => failure.fmt(f),
         }
     }
 }

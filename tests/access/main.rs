@@ -9,6 +9,7 @@ mod matrix;
 mod revocation;
 mod scene;
 mod siblings;
+mod sockets;
 mod table;
 mod throttle;
 mod web;

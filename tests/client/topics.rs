@@ -295,7 +295,10 @@ fn a_file_that_waits_for_its_program_is_no_news_when_it_is_told() {
     });
     let downloads = server.fake.downloads();
     fs::create_dir(&downloads).unwrap();
-    let program = script(&server, "cd ${0%/*}; echo $HOSTDIR_REMOTE_PATH >> ran; until [ -e go ]; do sleep 0.01; done");
+    let program = script(
+        &server,
+        "cd ${0%/*}; echo $HOSTDIR_REMOTE_PATH >> ran; until [ -e go ] || [ ! -e ran ]; do sleep 0.01; done",
+    );
     let ran = || fs::read_to_string(downloads.join("ran")).unwrap_or_default();
     let running = server.subscribe(&["chat", "--from", "start", "--serial", "--exec", program.to_str().unwrap()]);
     eventually("the program runs", || ran() == "chat/first\n");
@@ -320,7 +323,7 @@ fn what_waits_for_its_program_has_no_number_in_a_new_journal() {
     fs::create_dir(&downloads).unwrap();
     let program = script(
         &server,
-        "cd ${0%/*}; echo $HOSTDIR_REMOTE_PATH >> ran; until [ -e go.$(wc -l < ran) ]; do sleep 0.01; done",
+        "cd ${0%/*}; echo $HOSTDIR_REMOTE_PATH >> ran; until [ -e go.$(wc -l < ran) ] || [ ! -e ran ]; do sleep 0.01; done",
     );
     let ran = || fs::read_to_string(downloads.join("ran")).unwrap_or_default();
     let exec = ["--exec", program.to_str().unwrap()];

@@ -12,6 +12,7 @@
 mod client;
 mod server;
 mod strace;
+pub mod websocket;
 
 pub use client::{Frame, Got, Listing, RawClient, data_frame, digest_of, put_file, upload_id, whole};
 pub use server::{Launch, Log, Server, eventually, eventually_in};

@@ -249,9 +249,9 @@ fn forward_lines(stream: impl Read + Send + 'static, lines: Sender<String>) {
     });
 }
 
-/// The port in a line that has `127.0.0.1:PORT` in it.
+/// The port in the line of the banner that names the page.
 fn port_in(line: &str) -> Option<u16> {
-    let (_, rest) = line.split_once("Listening: 127.0.0.1:")?;
+    let (_, rest) = line.split_once("://127.0.0.1:")?;
     let end = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
     rest[..end].parse().ok().filter(|port| *port != 0)
 }

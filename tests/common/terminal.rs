@@ -26,10 +26,15 @@ pub struct Session {
 impl Session {
     /// Starts `command` on a terminal of this size.
     pub fn start(mut command: CommandBuilder, columns: u16, rows: u16, term: &str) -> Self {
-        let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
-        command.env("TERM", term);
         command.env("LC_ALL", "C.UTF-8");
         command.env_remove("NO_COLOR");
+        Self::start_as_it_is(command, columns, rows, term)
+    }
+
+    /// As [`Session::start`], in the locale and with the colours that `command` says.
+    pub fn start_as_it_is(mut command: CommandBuilder, columns: u16, rows: u16, term: &str) -> Self {
+        let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
+        command.env("TERM", term);
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
         let mut reader = pair.master.try_clone_reader().unwrap();

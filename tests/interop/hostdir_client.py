@@ -6,10 +6,13 @@ why), 2 wrong usage, 3 stopped early because --stop-after said so.
 """
 
 import argparse
+import base64
+import hashlib
 import io
 import json
 import os
 import socket
+import ssl
 import struct
 import sys
 
@@ -78,15 +81,51 @@ def is_valid_path(path):
     )
 
 
+def public_key(certificate):
+    """The SubjectPublicKeyInfo of a certificate, both in DER (section 1)."""
+
+    def element(at):
+        """Where the content of the element at `at` begins and ends."""
+        length, at = certificate[at + 1], at + 2
+        if length >= 0x80:
+            count, at = length & 0x7F, at + (length & 0x7F)
+            length = int.from_bytes(certificate[at - count:at], "big")
+        return at, at + length
+
+    at, _ = element(element(0)[0])  # into Certificate, into TBSCertificate
+    if certificate[at] == 0xA0:  # the version may be absent
+        at = element(at)[1]
+    for _ in ("serial number", "signature", "issuer", "validity", "subject"):
+        at = element(at)[1]
+    return certificate[at:element(at)[1]]
+
+
+def secure(plain, host, fingerprint):
+    """TLS with the server whose key has this fingerprint, and no other: section 1."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        secured = context.wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
+    except OSError as error:
+        raise Failure(f"no TLS: {error}") from error
+    key = hashlib.sha256(public_key(secured.getpeercert(binary_form=True))).digest()
+    shown_key = "sha256//" + base64.b64encode(key).decode()
+    if shown_key != fingerprint:
+        raise Failure(f"the server's key is {shown_key}, not {fingerprint}")
+    return secured
+
+
 class Connection:
     """A session: sections 1, 2, 3 and 5."""
 
-    def __init__(self, host, port):
+    def __init__(self, host, port, fingerprint=None):
         try:
             self.socket = socket.create_connection((host, port), timeout=10)
         except OSError as error:
             raise Failure(f"cannot reach {host}:{port}: {error}") from error
         self.socket.settimeout(SILENCE)
+        if fingerprint:
+            self.socket = secure(self.socket, host, fingerprint)
         self.limit = MAX_BEFORE_WELCOME
         try:
             self.greet()
@@ -519,6 +558,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description="A throwaway client for a hostdir server.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9000)
+    parser.add_argument("--fingerprint", metavar="KEY", help="speak TLS, with the server that has this key")
     commands = parser.add_subparsers(dest="command", required=True)
 
     command = commands.add_parser("list", help="list a folder")
@@ -561,7 +601,7 @@ def main(arguments=None):
     arguments = parse(arguments)
     connection = None
     try:
-        connection = Connection(arguments.host, arguments.port)
+        connection = Connection(arguments.host, arguments.port, arguments.fingerprint)
         arguments.run(connection, arguments)
     except Stopped:
         print("stopped early", file=sys.stderr)

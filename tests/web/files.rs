@@ -1,14 +1,10 @@
 //! GET and HEAD of files (WEB.md, section 4).
 
 use crate::common::{Log, Server, content, eventually};
-use crate::http::{Answer, Http, digest_field, get, put, served, write};
+use crate::http::{Http, digest_field, get, put, served, write};
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::{FileExt, symlink};
 use std::time::{Duration, SystemTime};
-
-fn ask(server: &Server, target: &str, fields: &str) -> Answer {
-    Http::connect(server).ask(&format!("GET {target}"), fields, b"")
-}
 
 fn etag(server: &Server, target: &str) -> String {
     get(server, target).field("etag").unwrap().to_owned()
@@ -185,7 +181,8 @@ fn only_regular_files_inside_are_served() {
 #[test]
 fn a_file_that_changes_while_it_is_sent_is_not_whole() {
     let (dir, server) = served(&[], &[]);
-    let changes: [(&str, fn(&mut File)); 3] = [
+    type Change = fn(&mut File);
+    let changes: [(&str, Change); 3] = [
         ("appended", |file| file.write_all_at(b"x", 64 << 20).unwrap()),
         ("overwritten", |file| file.write_all_at(b"x", 63 << 20).unwrap()),
         ("cut", |file| file.set_len(60 << 20).unwrap()),

@@ -2,6 +2,7 @@
 
 use crate::common::{Log, Server};
 use crate::http::{Http, served};
+use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 fn with_a_file(arguments: &[&str]) -> (tempfile::TempDir, Server) {
@@ -11,7 +12,7 @@ fn with_a_file(arguments: &[&str]) -> (tempfile::TempDir, Server) {
 /// Each row of the table of refused heads, and others of their kind.
 #[test]
 fn a_head_that_breaks_a_rule_is_refused_and_ends_its_connection() {
-    let (_dir, server) = with_a_file(&[]);
+    let (dir, server) = with_a_file(&[]);
     let long_target = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(8192));
     let large = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "a".repeat(16_384));
     let many = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(64));
@@ -75,7 +76,7 @@ fn a_head_that_breaks_a_rule_is_refused_and_ends_its_connection() {
         client.answer().problem(*status, "protocol");
         client.closed();
     }
-    assert_eq!(std::fs::read_dir(_dir.path()).unwrap().count(), 2, "nothing was stored beside the file and .hostdir");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing was stored beside the file and .hostdir");
 }
 
 #[test]
@@ -269,6 +270,23 @@ fn a_body_that_nobody_asked_for_is_passed_over_if_it_is_small() {
 }
 
 #[test]
+fn a_small_body_that_never_comes_is_told() {
+    let (_dir, server) = with_a_file(&["--stall-timeout", "1"]);
+    for (line, fields) in [
+        ("GET /files/hello.txt", "Content-Length: 10\r\n"),
+        ("GET /nothing", "Content-Length: 10\r\n"),
+        ("GET /files/hello.txt", "Transfer-Encoding: chunked\r\n"),
+    ] {
+        let mut client = Http::connect(&server);
+        client.ask(line, fields, b"3").problem(408, "timeout");
+        client.closed();
+    }
+    let mut client = Http::connect(&server);
+    client.ask("GET /files/hello.txt", "Transfer-Encoding: chunked\r\n", b"x\r\n").problem(400, "protocol");
+    client.closed();
+}
+
+#[test]
 fn a_slow_head_is_told_and_silence_is_not() {
     let (_dir, server) = with_a_file(&["--idle-timeout", "1"]);
     std::thread::scope(|scope| {
@@ -299,13 +317,11 @@ fn a_slow_head_is_told_and_silence_is_not() {
             client.raw("GET /");
             let began = Instant::now();
             client.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-            while began.elapsed() < Duration::from_secs(60) {
-                use std::io::{Read, Write};
-                if client.stream.write_all(b"a").is_err() || !matches!(client.stream.read(&mut [0; 1]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock) {
-                    break;
-                }
+            let is_silent =
+                |read: io::Result<usize>| read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            while client.stream.write_all(b"a").is_ok() && is_silent(client.stream.read(&mut [0; 1])) {
+                assert!(began.elapsed() < Duration::from_secs(60));
             }
-            assert!(began.elapsed() < Duration::from_secs(60));
         });
     });
     server.logged(Log::Events, &["event=disconnect", "cause=", "in 10 s"]);

@@ -3,7 +3,7 @@
 use crate::common::Server;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -151,10 +151,6 @@ impl Http {
     /// Whether the connection still answers.
     pub fn is_alive(&mut self) -> bool {
         self.get("/healthz").status == 200
-    }
-
-    pub fn finish_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     fn more(&mut self) -> io::Result<usize> {

@@ -1,4 +1,5 @@
 //! HTTP against the real `server`, by a client that does what it is told and by those that people have.
+#![allow(clippy::type_complexity, reason = "tables of cases are read once, where they stand")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -64,7 +64,8 @@ fn a_chunked_upload_is_stored_whatever_its_chunks() {
     let mut client = Http::connect(&server);
     let content = content(2, 400_000);
     let ones: Vec<&[u8]> = content[..1000].chunks(1).collect();
-    let shapes: [(&str, Vec<&[u8]>, &[u8]); 5] = [
+    type Shape<'a> = (&'a str, Vec<&'a [u8]>, &'a [u8]);
+    let shapes: [Shape<'_>; 5] = [
         ("none", vec![], b""),
         ("one", vec![&content], &content),
         ("ones", ones, &content[..1000]),
@@ -93,6 +94,7 @@ fn a_body_that_is_no_sequence_of_chunks_is_refused_and_not_stored() {
     let bodies = [
         "x\r\n",
         "5\r\nhelloX",
+        "5\r\nhello5\r\nhello\r\n0\r\n\r\n",
         "5\nhello\n0\n\n",
         "-5\r\nhello\r\n0\r\n\r\n",
         "5\r\nhello\r\n0\r\nno field\r\n\r\n",
@@ -255,6 +257,15 @@ fn a_client_that_is_refused_in_the_middle_of_sending_hears_why() {
     client.closed();
     let mut client = Http::connect(&server);
     put_chunked(&mut client, "/files/x", "", &[&body]).problem(413, "too-large");
+    client.closed();
+    // Also one that takes longer than a connection that ends is listened to otherwise.
+    let mut client = Http::connect(&server);
+    client.send("PUT /files/x", &format!("Content-Length: {}\r\n", body.len()), b"");
+    for piece in body.chunks(1 << 20) {
+        client.raw(piece);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    client.answer().problem(413, "too-large");
     client.closed();
     assert_nothing_is_left(&dir, "x");
     // A small body is read, and the connection goes on.

@@ -1,5 +1,6 @@
 //! The commands for scripts, one file each, and what they share.
 
+mod forget;
 pub(super) mod get;
 mod list;
 mod ping;
@@ -9,18 +10,22 @@ pub(super) mod subscribe;
 
 use super::arguments::{Arguments, Command, Settings};
 use super::cancel::{Cancel, INTERRUPTED};
+use super::dial::Target;
 use super::options::{Link, Options};
 use super::report::{Report, Style, error_json, print_json, say};
 use super::retry::Backoff;
-use super::session::{Session, Target};
+use super::session::Session;
 use super::terminal::Terminal;
-use super::terminal::progress::{Display, Progress};
+use super::terminal::progress::{Controls, Display, Progress};
+use super::trust::Trust;
 use super::{exit, menu, token};
 use crate::error::{Error, Result};
+use crate::manual;
 use crate::wire::Token;
 use clap::CommandFactory;
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What every command works with.
@@ -29,8 +34,11 @@ pub(super) struct Context {
     pub(super) settings: Settings,
     pub(super) terminal: Terminal,
     pub(super) cancel: Cancel,
+    pub(super) trust: Arc<Trust>,
     /// What shows the server who asks.
     pub(super) token: Option<Token>,
+    /// Whether somebody is at the keys while files move: in the menu. A command leaves standard input alone.
+    pub(super) attended: bool,
 }
 
 /// Does what the command line asks for; without a command, runs the menu.
@@ -45,7 +53,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(exit::OTHER);
         }
     };
-    let mut context = Context { settings, terminal, cancel, token: None };
+    let trust = Arc::new(Trust::new(&settings, &terminal, &cancel));
+    let mut context = Context { settings, terminal, cancel, trust, token: None, attended: false };
     match token::find(context.settings.token_file.as_deref(), context.settings.ask_token, &context.cancel) {
         Ok(token) => context.token = token,
         Err(error) => return ExitCode::from(context.fail("token", &error)),
@@ -70,8 +79,11 @@ pub fn run(arguments: Arguments) -> ExitCode {
             let wanted = subscribe::Wanted { topics: &topics, from, count, exec, once_complete };
             ("subscribe", subscribe::run(&context, wanted))
         }
+        Some(Command::Forget) => ("forget", forget::run(&context)),
         Some(Command::Ping { count }) => ("ping", ping::run(&context, count)),
-        Some(Command::Completions { shell }) => ("completions", Ok(completions(shell))),
+        Some(Command::Completions { shell }) => {
+            ("completions", Ok(print_whole(&manual::completions(Arguments::command(), shell))))
+        }
         Some(Command::Man) => ("man", man()),
     };
     ExitCode::from(result.unwrap_or_else(|error| context.fail(name, &error)))
@@ -80,8 +92,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 impl Context {
     /// Dials the server.
     pub(super) fn open(&self) -> Result<Session> {
-        let link = self.link();
-        Session::open(&link.target, link.silence, &link.cancel)
+        self.link().open()
     }
 
     /// Does what can be done twice; if the connection breaks, again on a new one, after a rest.
@@ -112,13 +123,15 @@ impl Context {
     }
 
     pub(super) fn target(&self) -> Target {
-        let Settings { ip, port, .. } = &self.settings;
-        Target { host: ip.clone(), port: *port, token: self.token.clone() }
+        self.settings.target()
     }
 
     pub(super) fn link(&self) -> Link {
         Link {
             target: self.target(),
+            tls: self.settings.tls,
+            trust: Arc::clone(&self.trust),
+            token: self.token.clone(),
             silence: Duration::from_secs(self.settings.timeout),
             retries: self.settings.retries,
             cancel: self.cancel.clone(),
@@ -148,6 +161,12 @@ impl Context {
 
     pub(super) fn progress(&self) -> Progress {
         let display = if self.settings.quiet { Display::Quiet } else { Display::suited_to(&self.terminal) };
+        if self.attended && display == Display::Bars && !self.terminal.refreshed().is_plain() {
+            let (hurried, stopped) = (self.cancel.clone(), self.cancel.clone());
+            let controls =
+                Controls { retry: Box::new(move || hurried.hurry()), stop: Box::new(move || stopped.cancel()) };
+            return Progress::attended(&self.terminal, controls);
+        }
         Progress::new(&self.terminal, display)
     }
 
@@ -164,17 +183,9 @@ impl Context {
     }
 }
 
-fn completions(shell: clap_complete::Shell) -> u8 {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "client", &mut script);
-    print_whole(&script)
-}
-
 fn man() -> Result<u8> {
-    let mut page = Vec::new();
-    let written = clap_mangen::Man::new(Arguments::command()).render(&mut page);
-    written.map_err(|error| Error::local("render", "the manual page", error))?;
-    Ok(print_whole(&page))
+    let page = manual::page(Arguments::command());
+    page.map(|page| print_whole(&page)).map_err(|error| Error::local("render", "the manual page", error))
 }
 
 fn print_whole(bytes: &[u8]) -> u8 {

@@ -23,15 +23,18 @@ pub(super) fn run(context: &Context, count: u32) -> Result<u8> {
         let name = session.name();
         if context.settings.json {
             let (version, rights) = (session.welcome().version, rights(&session));
-            let us = took.as_micros() as u64;
-            print_json(&json!({ "type": "pong", "name": name, "protocol": version, "us": us, "rights": rights }));
+            let (us, tls) = (took.as_micros() as u64, session.is_encrypted());
+            print_json(
+                &json!({ "type": "pong", "name": name, "protocol": version, "us": us, "tls": tls, "rights": rights }),
+            );
         } else if !context.settings.quiet {
             let may = match context.settings.verbose {
                 true => format!(" · you may: {}", rights(&session)),
                 false => String::new(),
             };
+            let tls = if session.is_encrypted() { ", TLS" } else { "" };
             let ms = took.as_secs_f64() * 1000.0;
-            print_line(&format!("{name} ({}) answered in {ms:.2} ms{may}", context.target()));
+            print_line(&format!("{name} ({}{tls}) answered in {ms:.2} ms{may}", context.target()));
         }
     }
     session.close();

@@ -247,7 +247,7 @@ impl Segmented {
         let mut staged = staged.ok_or_else(|| self.stopped())?;
         let mut state = self.lock();
         if let Some(error) = state.failure.take() {
-            if error.is_worth_a_retry() {
+            if error.is_worth_a_retry() || self.shown.is_asked_to_stop() {
                 folder.leave(staged);
             } else {
                 staged.discard();

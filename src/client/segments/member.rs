@@ -5,6 +5,7 @@
 
 use super::file::{Announced, Part, Segmented};
 use super::get;
+use crate::client::cancel::stopped;
 use crate::client::job::Job;
 use crate::client::line::Line;
 use crate::error::Result;
@@ -153,6 +154,9 @@ struct Place<'a> {
 
 impl Sink for Place<'_> {
     fn store(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.file.shown().is_asked_to_stop() {
+            return Err(stopped());
+        }
         self.file.write(bytes, self.end)?;
         self.end = self.end.saturating_add(bytes.len() as u64);
         Ok(())

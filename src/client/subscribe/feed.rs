@@ -67,7 +67,7 @@ impl Feed<'_> {
 
     /// Follows on one connection. There is no good end to it.
     fn follow(&mut self) -> Result<std::convert::Infallible> {
-        let mut session = Session::open(&self.link.target, self.link.silence, &self.link.cancel)?;
+        let mut session = self.link.open()?;
         let mut catching_up = self.subscribe(&mut session)?;
         loop {
             if catching_up && !session.has_answer() {

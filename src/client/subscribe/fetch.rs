@@ -111,7 +111,7 @@ impl<'a> Fetcher<'a> {
             Some(session) => session,
             None => {
                 let link = &self.shared.options.link;
-                let mut session = Session::open(&link.target, link.silence, &link.cancel)?;
+                let mut session = link.open()?;
                 let owed = std::mem::take(&mut self.owed);
                 for number in owed.into_iter().filter_map(|number| self.shared.board.known(number)) {
                     session.request(&Request::Receipt(Receipt {
@@ -128,7 +128,7 @@ impl<'a> Fetcher<'a> {
 
     /// Fetches arrivals by their paths. Those that could not be had go back to the board.
     fn files(&mut self, arrivals: Vec<Arrival>) -> Result<()> {
-        if self.session.as_ref().is_some_and(Session::has_answer) {
+        if self.session.as_mut().is_some_and(Session::has_answer) {
             self.session = None;
         }
         let (mut missing, mut here) = (Vec::new(), Vec::new());

@@ -28,7 +28,7 @@ enum Came {
 impl Fetcher<'_> {
     /// Fetches an upload while it comes in.
     pub(super) fn live(&mut self, job: &LiveJob) -> Result<()> {
-        if self.session.as_ref().is_some_and(Session::has_answer) {
+        if self.session.as_mut().is_some_and(Session::has_answer) {
             self.session = None;
         }
         let partial = self.shared.folder.live_partial(job.live).ok().flatten();

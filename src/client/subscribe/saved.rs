@@ -4,7 +4,7 @@
 //! flushed and renamed, so it is there whole or not at all, and never newer than the files that it tells of. Knows nothing of arrivals.
 
 use super::cursor::{parse_ranges, ranges};
-use crate::client::session::Target;
+use crate::client::dial::Target;
 use crate::error::{Error, Result};
 use crate::wire::{JournalId, RemoteFolder, SubscriberId};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, renameat, unlinkat};

@@ -4,15 +4,10 @@
 //! it names, sizes and counters, and get back what the person chose. Everything is drawn on stderr, so that stdout
 //! stays free for data.
 
-pub mod capability;
-pub mod charset;
 mod keyboard;
 pub mod menu;
 pub mod picker;
 pub mod progress;
-pub mod quantity;
 pub mod screen;
-pub mod width;
 
-pub use capability::{ColorChoice, Size, Terminal};
-pub use charset::Charset;
+pub use crate::display::{Charset, ColorChoice, Size, Terminal, capability, charset, quantity, width};

@@ -3,8 +3,8 @@
 //! Owns the one record of what was changed. A guard gives it back when it is dropped, the panic hook before the
 //! message is printed, and [`restore_now`] from whichever thread handles a signal. Knows nothing of what is drawn.
 
-use std::io::{self, Write};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::io::{self, BufRead, Write};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
@@ -17,11 +17,28 @@ const ALTERNATE: u8 = 2;
 
 /// What must be given back. One terminal a process, so one record.
 static CHANGED: AtomicU8 = AtomicU8::new(0);
+/// A typed answer is awaited, in the terminal's own mode.
+static TYPED: AtomicBool = AtomicBool::new(false);
 static PANIC_HOOK: Once = Once::new();
 /// How the terminal was before [`Keys`].
 static BEFORE_KEYS: Mutex<Option<Termios>> = Mutex::new(None);
 /// A key that sends several bytes sends them at once: Esc alone has nothing behind it after this time.
 const REST_OF_A_KEY: Duration = Duration::from_millis(30);
+
+/// Whether a person is being asked: nothing runs then that would have to be stopped in order.
+#[must_use]
+pub fn is_asking() -> bool {
+    CHANGED.load(Ordering::SeqCst) & RAW != 0 || TYPED.load(Ordering::SeqCst)
+}
+
+/// Reads a typed line, and is known to wait for a person meanwhile.
+pub(super) fn read_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut typed = String::new();
+    TYPED.store(true, Ordering::SeqCst);
+    let read = input.read_line(&mut typed);
+    TYPED.store(false, Ordering::SeqCst);
+    Ok((read? > 0).then_some(typed))
+}
 
 /// Where a program draws while it holds a [`Screen`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +86,21 @@ impl Drop for Screen {
     }
 }
 
+/// A key that is pressed while something runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Press {
+    /// Esc or `q`.
+    Escape,
+    /// Enter.
+    Enter,
+    /// The arrow up.
+    Up,
+    /// The arrow down.
+    Down,
+    /// `x` or Delete.
+    Remove,
+}
+
 /// Keys one by one and unseen, while lines are printed as usual and Ctrl-C does what it always does. Only one at a time,
 /// and not together with a [`Screen`].
 #[derive(Debug)]
@@ -92,17 +124,25 @@ impl Keys {
         Ok(guard)
     }
 
-    /// Whether Esc, or `q`, was pressed within `patience`. Other keys are passed over.
+    /// The key that was pressed within `patience`; none, also for keys that mean nothing here.
     ///
     /// # Errors
-    /// The terminal could not be read.
-    pub fn is_escape_pressed(&self, patience: Duration) -> io::Result<bool> {
-        match read_key(patience)?.as_slice() {
-            [b'q' | b'Q'] => Ok(true),
-            // Also behind other keys that were pressed quickly.
-            [.., b'\x1b'] => Ok(read_key(REST_OF_A_KEY)?.is_empty()),
-            _ => Ok(false),
+    /// The terminal could not be read, or was closed.
+    pub fn next(&self, patience: Duration) -> io::Result<Option<Press>> {
+        let bytes = read_key(patience)?;
+        // Also behind other keys that were pressed quickly.
+        if bytes.ends_with(b"\x1b") {
+            return Ok(read_key(REST_OF_A_KEY)?.is_empty().then_some(Press::Escape));
         }
+        Ok(match bytes.as_slice() {
+            [b'q' | b'Q'] => Some(Press::Escape),
+            [b'x' | b'X'] | b"\x1b[3~" => Some(Press::Remove),
+            [b'\r' | b'\n'] => Some(Press::Enter),
+            // Both forms of the arrows (DECCKM).
+            b"\x1b[A" | b"\x1bOA" | [b'k'] => Some(Press::Up),
+            b"\x1b[B" | b"\x1bOB" | [b'j'] => Some(Press::Down),
+            _ => None,
+        })
     }
 
     /// What is typed up to Enter, or until `is_cancelled`, which is asked every `patience`. Nothing of it is shown.
@@ -140,6 +180,9 @@ fn read_key(patience: Duration) -> io::Result<Vec<u8>> {
     }
     let mut bytes = [0; 32];
     let count = rustix::io::read(&stdin, &mut bytes)?;
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(bytes.get(..count).unwrap_or_default().to_vec())
 }
 

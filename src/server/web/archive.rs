@@ -178,6 +178,7 @@ fn head(name: &[u8], kind: EntryType, size: u64, modified: i64) -> Result<Vec<u8
     Ok([blocks.get_ref().as_slice(), header.as_bytes()].concat())
 }
 
+/// What the digits and bytes of a header cannot hold, as pax records.
 fn records(name: &[u8], size: u64, modified: i64) -> Vec<(&'static str, Vec<u8>)> {
     let mut records = Vec::new();
     if str::from_utf8(name).is_err() {
@@ -193,4 +194,49 @@ fn records(name: &[u8], size: u64, modified: i64) -> Vec<(&'static str, Vec<u8>)
         records.push(("mtime", seconds(modified).into_bytes()));
     }
     records
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    /// What the crate reads of an entry: name, size and modification time, those of records before those of the header.
+    fn read(head: &[u8]) -> (Vec<u8>, u64, String) {
+        // The reader wants to see the whole entry before it looks for the next; it is never asked for that.
+        let mut archive = tar::Archive::new(head.chain(std::io::repeat(0)));
+        let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
+        let (name, size) = (entry.path_bytes().into_owned(), entry.size());
+        let mut modified = entry.header().mtime().unwrap().to_string();
+        if let Some(records) = entry.pax_extensions().unwrap() {
+            let mut records = records.map(|record| record.unwrap());
+            if let Some(record) = records.find(|record| record.key() == Ok("mtime")) {
+                modified = record.value().unwrap().to_owned();
+            }
+        }
+        (name, size, modified)
+    }
+
+    #[test]
+    fn what_a_header_cannot_hold_stands_in_records() {
+        let long = [b'a'; 300];
+        let cases: [(&[u8], u64, i64, &str, usize); 8] = [
+            (b"a", 0, 0, "0", 1),
+            (b"a", (1 << 33) - 1, 5 * SECOND, "5", 1),
+            (b"a", 1 << 33, 0, "0", 3),
+            (b"a", 1 << 50, 0, "0", 3),
+            (&long[..100], 0, 0, "0", 1),
+            (&long[..101], 0, 0, "0", 3),
+            ("\u{f1}".as_bytes(), 3, SECOND + 1, "1.000000001", 3),
+            (b"\xff", 3, -SECOND / 2, "-0.5", 3),
+        ];
+        for (name, size, modified, told, blocks) in cases {
+            let head = head(name, EntryType::Regular, size, modified).unwrap();
+            assert_eq!(head.len(), blocks * 512, "{} {size} {modified}", name.escape_ascii());
+            assert_eq!(read(&head), (name.to_vec(), size, told.into()));
+        }
+        assert_eq!(head(&long, EntryType::Directory, 0, 0).unwrap().len(), 3 * 512);
+    }
 }

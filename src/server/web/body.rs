@@ -111,7 +111,7 @@ impl Source for Incoming<'_> {
         Ok(count)
     }
 
-    fn is_dry(&self) -> bool {
+    fn is_dry(&mut self) -> bool {
         !self.stream.has_input()
     }
 }

@@ -174,6 +174,15 @@ impl<'a> Exchange<'a> {
         self.after = After::Close;
     }
 
+    /// Reads and forgets the body, however long it is.
+    ///
+    /// # Errors
+    /// Those of the connection, which is of no use then but for the answer.
+    pub(super) fn discard_body(&mut self) -> Result<()> {
+        let discarded = self.body.discard(self.stream, u64::MAX);
+        discarded.map(drop).inspect_err(|_| self.stop_listening())
+    }
+
     /// What still comes of the body is of no use any more, nor is the connection after this answer.
     pub(super) fn stop_listening(&mut self) {
         (self.body, self.after) = (Body::of(Framing::None), After::Close);
@@ -185,7 +194,7 @@ impl<'a> Exchange<'a> {
         let is_sending = self.head.method == Method::Put && !self.body.is_done() && !self.awaits_continue;
         if is_sending && self.stream.flush(More::Nothing).is_ok() {
             // However it ends, the answer was sent.
-            let _ = self.body.discard(self.stream, u64::MAX);
+            let _ = self.discard_body();
         }
     }
 
@@ -201,8 +210,17 @@ impl<'a> Exchange<'a> {
             return Ok(());
         }
         let is_large = self.body.length().is_some_and(|length| length > UNEXPECTED_BODY);
-        if self.awaits_continue || is_large || !self.body.discard(self.stream, UNEXPECTED_BODY)? {
+        if self.awaits_continue || is_large {
             self.after = After::Close;
+            return Ok(());
+        }
+        match self.body.discard(self.stream, UNEXPECTED_BODY) {
+            Ok(true) => {}
+            Ok(false) => self.after = After::Close,
+            Err(error) => {
+                self.stop_listening();
+                return Err(error);
+            }
         }
         Ok(())
     }

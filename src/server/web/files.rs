@@ -5,7 +5,7 @@ use super::super::get::{SMALL, read_unchanged, send_unchanged};
 use super::super::record::{Record, Status, Via};
 use super::exchange::{Answered, Exchange};
 use super::outlet::Plain;
-use super::response::{Content, Problem, Response};
+use super::response::{Content, Problem, Response, now};
 use super::{following, kind};
 use crate::connection::More;
 use crate::error::Error;
@@ -70,12 +70,13 @@ pub(super) fn refused(exchange: &Exchange<'_>, path: &[u8], problem: Problem) ->
 
 /// Begins the record of a download.
 pub(super) fn record(exchange: &Exchange<'_>, path: String, size: Option<u64>) -> Record {
+    exchange.live.name_transfer(&path);
     Record::begin(exchange.shared, exchange.live.peer, Via::Web, Direction::Download, path, size)
 }
 
 /// What tells one content of a file from another.
 pub(super) fn validators(state: &FileState) -> Validators {
-    let now = SystemTime::now();
+    let now = now();
     // RFC 9110, section 8.8.2.1: nothing was modified after it was sent.
     let modified = modified(state).map(|modified| modified.min(now));
     let age = modified.and_then(|modified| now.duration_since(modified).ok());

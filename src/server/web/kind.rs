@@ -5,10 +5,15 @@ const UNKNOWN: &str = "application/octet-stream";
 
 /// The media type of a file of that name; texts are taken for UTF-8.
 pub(super) fn of(name: &[u8]) -> String {
+    let guessed = guess(name);
+    if guessed.starts_with("text/") { format!("{guessed}; charset=utf-8") } else { guessed.to_owned() }
+}
+
+/// The same without a word on how text is encoded.
+pub(super) fn guess(name: &[u8]) -> &'static str {
     let ending = name.iter().rposition(|byte| *byte == b'.').and_then(|dot| name.get(dot..)?.get(1..));
     let ending = ending.and_then(|ending| str::from_utf8(ending).ok());
-    let guessed = ending.and_then(|ending| mime_guess::from_ext(ending).first_raw()).unwrap_or(UNKNOWN);
-    if guessed.starts_with("text/") { format!("{guessed}; charset=utf-8") } else { guessed.to_owned() }
+    ending.and_then(|ending| mime_guess::from_ext(ending).first_raw()).unwrap_or(UNKNOWN)
 }
 
 #[cfg(test)]

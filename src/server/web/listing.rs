@@ -36,6 +36,7 @@ pub(super) fn about(exchange: &mut Exchange<'_>, _: &str) -> Answered {
         "overwrite": config.overwrite && !config.read_only && rights.has(Right::Overwrite),
         "rights": rights.iter().map(Right::name).collect::<Vec<_>>(),
         "max_file_size": config.max_file_size,
+        "relay_max_size": exchange.shared.config.relay.max_size,
     });
     Ok(exchange.respond_json(Response::new(200), &body)?)
 }

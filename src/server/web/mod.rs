@@ -8,6 +8,7 @@ mod access;
 mod archive;
 mod body;
 mod caller;
+mod events;
 mod exchange;
 mod files;
 mod following;
@@ -17,12 +18,15 @@ mod listing;
 mod metrics;
 mod outlet;
 mod page;
+mod relay;
 mod response;
 mod route;
 mod upgrade;
 mod upload;
 
 pub use access::WebAccess;
+pub(super) use relay::Mimes;
+pub use relay::RelayConfig;
 
 use super::Shared;
 use super::admission::Live;
@@ -40,6 +44,9 @@ use std::time::{Duration, Instant};
 
 /// How long a connection that ends waits for its peer to take the last word.
 const LAST_WORD: Duration = Duration::from_secs(2);
+
+/// As much of a client's name for itself goes into the log.
+const MOST_OF_AGENT: usize = 256;
 
 /// How the HTTP of a connection ended.
 enum End {
@@ -170,7 +177,8 @@ impl Visit<'_> {
     /// Takes note of who came.
     fn greet(&mut self, head: &Head) {
         if !std::mem::replace(&mut self.is_known, true) {
-            let agent = harmless(head.fields.first("user-agent").unwrap_or_default());
+            let agent = head.fields.first("user-agent").unwrap_or_default();
+            let agent = harmless(agent.get(..MOST_OF_AGENT).unwrap_or(agent));
             log::info!(event = "connect", client:% = self.live.peer, via = "web", agent:%; "");
             self.shared.console.joined(self.live.peer);
         }
@@ -187,8 +195,8 @@ impl Visit<'_> {
                 if matches!(problem.error(), Error::Network { .. }) {
                     return Err(problem.into_error());
                 }
+                tell(&mut exchange, &problem)?;
                 log_refusal(&exchange, &problem);
-                exchange.refuse(&problem)?;
                 None
             }
         };
@@ -203,6 +211,14 @@ impl Visit<'_> {
             }
             After::Cut => Ok(Some(End::Cut)),
         }
+    }
+}
+
+/// Tells a problem; or, if a body that must be passed over first does not come, that.
+fn tell(exchange: &mut Exchange<'_>, problem: &Problem) -> Result<()> {
+    match exchange.refuse(problem) {
+        Err(error @ (Error::Timeout { .. } | Error::Violation(_))) => exchange.refuse(&error.into()),
+        told => told,
     }
 }
 

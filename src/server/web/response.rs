@@ -6,12 +6,15 @@ use crate::connection::Stream;
 use crate::error::{Error, Result};
 use crate::wire::ErrorCode;
 use crate::wire::http::BadRequest;
+use httpdate::HttpDate;
 use std::fmt::{Display, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 const SERVER: &str = concat!("hostdir/", env!("CARGO_PKG_VERSION"));
 /// For everything but the page: nothing in a browser may be done with it.
 const NO_CONTENT_RUNS: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
+/// The last second of the year 9999, since the epoch: dates in fields have four digits for the year.
+const LAST_SECOND: u64 = 253_402_300_799;
 /// Seconds after which a client that is told to come back later should.
 const RETRY_AFTER: u32 = 5;
 
@@ -86,7 +89,7 @@ impl Response {
              {}{framing}\r\n",
             self.status,
             reason(self.status),
-            httpdate::fmt_http_date(SystemTime::now()),
+            HttpDate::from(now()),
             self.policy.as_deref().unwrap_or(NO_CONTENT_RUNS),
             self.fields,
         )
@@ -181,6 +184,12 @@ impl From<BadRequest> for Problem {
     fn from(bad: BadRequest) -> Self {
         Self::new(bad.status, ErrorCode::Protocol, bad.reason)
     }
+}
+
+/// The time, as far as HTTP can tell it: a clock that was never set is no reason to fail.
+pub(super) fn now() -> SystemTime {
+    let last = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(LAST_SECOND));
+    SystemTime::now().clamp(SystemTime::UNIX_EPOCH, last.unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
 /// The status of a code. This is the only place where one becomes the other.

@@ -43,6 +43,7 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     // It is shown before it is asked whether the server stops: a session that shows nothing may find its input closed then.
     let progress = exchange.live.begin_transfer(Direction::Upload, exchange.body.length());
     let (client, via) = (exchange.live.peer, Via::Web);
+    exchange.live.name_transfer(&harmless(&path));
     let mut record = Record::begin(exchange.shared, client, via, Direction::Upload, harmless(&path), None);
     let result = store(exchange, &path, &mut record, &progress);
     record.bytes = progress.moved();
@@ -50,7 +51,7 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     match result {
         Ok(stored) => {
             record.path = stored.answer.path.to_string();
-            record.end(exchange.shared, Status::Ok, None);
+            record.stored(exchange.shared, stored.answer.number);
             tell(exchange, &stored)
         }
         Err((problem, status)) => {
@@ -105,10 +106,10 @@ fn store(
         Offered::Answer(answer) => {
             // Whoever sends all the same has to be listened to, or would not hear the answer.
             if !exchange.awaits_continue() {
-                let discarded = exchange.body.discard(exchange.stream, u64::MAX);
-                discarded
-                    .map_err(|error| (Status::of(&error), error))
-                    .map_err(|(status, error)| (error.into(), status))?;
+                exchange.discard_body().map_err(|error| {
+                    let status = Status::of(&error);
+                    (error.into(), status)
+                })?;
             }
             let is_there = answer.outcome != StoredOutcome::Skipped;
             let (size, digest) = (asked.put.size.filter(|_| is_there), asked.put.digest.filter(|_| is_there));
@@ -227,9 +228,13 @@ fn check_conditions(exchange: &Exchange<'_>, path: &RemotePath) -> std::result::
 fn begin(exchange: &mut Exchange<'_>, mut upload: Upload, asked: &Asked) -> std::result::Result<Upload, Problem> {
     let offset = asked.part.map_or(0, |part| part.offset);
     let (held, digest) = upload.offer();
-    let is_other = asked.prefix.is_some() && asked.prefix != digest;
-    if offset > 0 && (offset != held || is_other) {
+    let is_other = held > 0 && asked.prefix.is_some() && asked.prefix != digest;
+    // Also at 0, if the client says so: a browser sends a request again by itself on a connection that it had used before,
+    // and must not throw away what came of the first one.
+    if asked.part.is_some() && (offset != held || is_other) {
         let why = format!("{held} bytes of this upload are here, and not those that came before yours");
+        // Who sends what is not wanted would otherwise be heard out, perhaps for gigabytes, before it learns what is.
+        exchange.stop_listening();
         return Err(Problem::new(409, ErrorCode::Changed, why));
     }
     exchange.shared.store.begin_upload(&mut upload, offset)?;

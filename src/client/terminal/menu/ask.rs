@@ -7,10 +7,11 @@ use std::io;
 use crossterm::event::KeyCode;
 
 use super::inline::{Inline, Tone};
+use super::plain::Plain;
 use super::{Answer, Item, Pressed, plain, pressed};
 use crate::client::terminal::capability::{Size, Terminal};
 use crate::client::terminal::charset::Charset;
-use crate::client::terminal::width::{elide_middle, flow, truncate, width};
+use crate::client::terminal::width::{elide_middle, flow, fold, width};
 use crate::escape;
 
 /// What Enter alone answers.
@@ -138,10 +139,13 @@ impl Question<'_> {
         if width(&one_line) <= columns {
             return vec![one_line];
         }
-        let mut lines = vec![elide_middle(&self.asked(), columns, charset)];
-        lines.extend(
-            flow(&self.options, "  ", columns.saturating_sub(2), charset).iter().map(|line| format!("  {line}")),
-        );
+        let mut lines = fold(&self.asked(), columns, charset);
+        let room = columns.saturating_sub(2);
+        if self.options.iter().all(|option| width(option) <= room) {
+            lines.extend(flow(&self.options, "  ", room, charset).iter().map(|line| format!("  {line}")));
+        } else {
+            lines.extend(self.options.iter().flat_map(|option| fold(&format!("  {option}"), columns, charset)));
+        }
         lines
     }
 
@@ -162,7 +166,7 @@ fn put<T>(
     record: impl Fn(&T) -> String,
 ) -> io::Result<Answer<T>> {
     if terminal.refreshed().is_plain() {
-        return plain::ask(&question.one_line(), read, &mut io::stdin().lock(), &mut io::stderr());
+        return plain::ask(&question.one_line(), read, &mut io::stdin().lock(), &mut Plain::new(terminal));
     }
     let charset = terminal.charset();
     let mut inline = Inline::open(terminal)?;
@@ -172,30 +176,22 @@ fn put<T>(
         inline.draw(&lines.collect::<Vec<_>>())?;
         let Some(event) = inline.next()? else { return Ok(Answer::Quit) };
         let typed = match pressed(&event) {
-            Some(Pressed::Quit) => return close(inline, question, "", columns, charset, Answer::Quit),
-            Some(Pressed::Plain(KeyCode::Esc)) => return close(inline, question, "", columns, charset, Answer::Back),
+            Some(Pressed::Quit) => return close(inline, question, "", Answer::Quit),
+            Some(Pressed::Plain(KeyCode::Esc)) => return close(inline, question, "", Answer::Back),
             Some(Pressed::Plain(KeyCode::Enter)) => None,
             Some(Pressed::Plain(KeyCode::Char(character))) => Some(character),
             _ => continue,
         };
         if let Some(given) = read(typed) {
             let said = record(&given);
-            return close(inline, question, &said, columns, charset, Answer::Given(given));
+            return close(inline, question, &said, Answer::Given(given));
         }
     }
 }
 
-fn close<T>(
-    inline: Inline,
-    question: &Question<'_>,
-    said: &str,
-    columns: usize,
-    charset: Charset,
-    answer: Answer<T>,
-) -> io::Result<Answer<T>> {
+fn close<T>(inline: Inline, question: &Question<'_>, said: &str, answer: Answer<T>) -> io::Result<Answer<T>> {
     let said = if said.is_empty() { "-" } else { said };
-    let asked = elide_middle(&question.asked(), columns.saturating_sub(width(said) + 1), charset);
-    inline.leave(&truncate(&format!("{asked} {said}"), columns, charset))?;
+    inline.leave(&format!("{} {said}", question.asked()))?;
     Ok(answer)
 }
 
@@ -222,7 +218,7 @@ mod tests {
         );
         assert_eq!(
             question.lines(24, Charset::Unicode),
-            ["a.iso exists…nd differs:", "  (s)kip  (r)ename", "  (o)verwrite", "  capital = for all"]
+            ["a.iso exists and", "differs:", "  (s)kip  (r)ename", "  (o)verwrite", "  capital = for all"]
         );
     }
 }

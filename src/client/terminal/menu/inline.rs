@@ -9,9 +9,10 @@ use crossterm::style::{Attribute, Print, SetAttribute};
 use crossterm::{cursor, queue, terminal as cross};
 
 use crate::client::terminal::capability::{Size, Terminal};
+use crate::client::terminal::charset::Charset;
 use crate::client::terminal::keyboard;
 use crate::client::terminal::screen::{self, Screen, Surface};
-use crate::client::terminal::width::width;
+use crate::client::terminal::width::{fold, spelled, width};
 
 /// How a line is set off, where there is colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +31,14 @@ pub(super) struct Inline {
     /// How far to the right the cursor is in the last of them.
     cursor: usize,
     color: bool,
+    charset: Charset,
 }
 
 impl Inline {
     pub(super) fn open(terminal: &Terminal) -> io::Result<Self> {
         let screen = Screen::enter(Surface::Inline)?;
         keyboard::is_waiting()?;
-        Ok(Self { screen, drawn: Vec::new(), cursor: 0, color: terminal.color })
+        Ok(Self { screen, drawn: Vec::new(), cursor: 0, color: terminal.color, charset: terminal.charset() })
     }
 
     /// The next key or resize; none once the screen was given back.
@@ -61,7 +63,7 @@ impl Inline {
     /// Puts one line there with a visible cursor in it, `column` cells from the left.
     pub(super) fn draw_input(&mut self, text: &str, column: u16) -> io::Result<()> {
         let mut frame = self.start_over()?;
-        queue!(frame, Print(text), cursor::MoveToColumn(column), cursor::Show)?;
+        queue!(frame, Print(spelled(text, self.charset)), cursor::MoveToColumn(column), cursor::Show)?;
         self.drawn = vec![width(text)];
         self.cursor = usize::from(column);
         screen::write_frame(&frame)
@@ -73,10 +75,12 @@ impl Inline {
         screen::write_frame(&frame)
     }
 
-    /// Leaves one line in place of the lines, for the record, and the cursor below it.
+    /// Leaves a text in place of the lines, for the record, and the cursor below it.
     pub(super) fn leave(self, text: &str) -> io::Result<()> {
         let mut frame = self.start_over()?;
-        queue!(frame, Print(text), Print("\r\n"))?;
+        for line in fold(&spelled(text, self.charset), usize::from(Size::now().columns), self.charset) {
+            queue!(frame, Print(line), Print("\r\n"))?;
+        }
         screen::write_frame(&frame)
     }
 
@@ -91,6 +95,7 @@ impl Inline {
     }
 
     fn queue_line(&self, frame: &mut Vec<u8>, text: &str, tone: Tone) -> io::Result<()> {
+        let text = spelled(text, self.charset);
         if !self.color || tone == Tone::Plain {
             return queue!(frame, Print(text));
         }

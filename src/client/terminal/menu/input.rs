@@ -7,6 +7,7 @@ use std::io;
 use crossterm::event::KeyCode;
 
 use super::inline::Inline;
+use super::plain::Plain;
 use super::{Answer, Pressed, plain, pressed};
 use crate::client::terminal::capability::{Size, Terminal};
 use crate::client::terminal::charset::Charset;
@@ -19,7 +20,7 @@ use crate::escape;
 /// The terminal could not be read, written or put into raw mode.
 pub fn input(terminal: &Terminal, prompt: &str, default: &str) -> io::Result<Answer<String>> {
     if terminal.refreshed().is_plain() {
-        return plain::input(prompt, default, &mut io::stdin().lock(), &mut io::stderr());
+        return plain::input(prompt, default, &mut io::stdin().lock(), &mut Plain::new(terminal));
     }
     let mut edited = Edited::new(default);
     let mut inline = Inline::open(terminal)?;

@@ -13,6 +13,7 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 pub use ask::{ConflictAction, Scope, Suggested, ask, ask_conflict, confirm};
 pub use input::input;
+pub(super) use plain::Plain;
 
 use super::capability::{Size, Terminal};
 use super::charset::Charset;
@@ -89,7 +90,7 @@ pub fn choose(
         return Ok(Answer::Back);
     }
     if terminal.refreshed().is_plain() {
-        return plain::choose(title, items, &mut io::stdin().lock(), &mut io::stderr());
+        return plain::choose(title, items, &mut io::stdin().lock(), &mut Plain::new(terminal));
     }
     let mut at = start.min(items.len() - 1);
     let mut inline = Inline::open(terminal)?;

@@ -5,6 +5,51 @@
 use std::io::{self, BufRead, Write};
 
 use super::{Answer, Item};
+use crate::client::terminal::charset::Charset;
+use crate::client::terminal::screen;
+use crate::client::terminal::width::{fold, spelled};
+use crate::client::terminal::{Size, Terminal};
+
+/// Standard error as a simple terminal shows it: lines broken to its width, in its charset.
+pub(in crate::client::terminal) struct Plain {
+    charset: Charset,
+    /// A line that is not whole yet.
+    begun: Vec<u8>,
+}
+
+impl Plain {
+    pub(in crate::client::terminal) fn new(terminal: &Terminal) -> Self {
+        Self { charset: terminal.charset(), begun: Vec::new() }
+    }
+
+    fn shown(&mut self) -> Vec<String> {
+        let line = String::from_utf8_lossy(&std::mem::take(&mut self.begun)).into_owned();
+        fold(&spelled(&line, self.charset), usize::from(Size::now().columns), self.charset)
+    }
+}
+
+impl Write for Plain {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match piece.strip_suffix(b"\n") {
+                None => self.begun.extend_from_slice(piece),
+                Some(end) => {
+                    self.begun.extend_from_slice(end);
+                    let lines = self.shown().join("\n");
+                    writeln!(io::stderr(), "{lines}")?;
+                }
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    /// What is begun is a question: its answer is typed behind it.
+    fn flush(&mut self) -> io::Result<()> {
+        let lines = self.shown().join("\n");
+        io::stderr().write_all(lines.as_bytes())?;
+        io::stderr().flush()
+    }
+}
 
 /// A numbered list; the answer is a number, a letter, or `0` to go back.
 pub(super) fn choose(
@@ -64,9 +109,7 @@ pub(super) fn input(
 fn prompt(text: &str, input: &mut impl BufRead, output: &mut impl Write) -> io::Result<Option<String>> {
     write!(output, "{text}")?;
     output.flush()?;
-    let mut typed = String::new();
-    let length = input.read_line(&mut typed)?;
-    Ok((length > 0).then(|| typed.trim().to_owned()))
+    Ok(screen::read_line(input)?.map(|typed| typed.trim().to_owned()))
 }
 
 fn read_choice(typed: &str, items: &[Item]) -> Option<Answer<usize>> {

@@ -24,27 +24,28 @@ pub use view::{Line, Role, list_height, render};
 
 use super::capability::{Size, Terminal};
 use super::keyboard;
+use super::menu::Plain;
 use super::screen::{self, Screen, Surface};
+use super::width::spelled;
 
-/// Lets a person pick from `tree`. On a terminal that is too small or too simple to draw on, asks line by line.
+/// Lets a person pick from what `model` holds; what was marked before still is. On a terminal that is too small or too simple to draw on, asks line by line.
 ///
 /// # Errors
 /// The terminal could not be read, written or put into raw mode.
-pub fn pick(terminal: &Terminal, tree: Tree) -> io::Result<Outcome> {
-    let mut model = Model::new(tree);
+pub fn pick(terminal: &Terminal, model: &mut Model) -> io::Result<Outcome> {
     if terminal.refreshed().is_plain() {
-        return plain::pick(&mut model, &mut io::stdin().lock(), &mut io::stderr());
+        return plain::pick(model, &mut io::stdin().lock(), &mut Plain::new(terminal));
     }
     let screen = Screen::enter(Surface::Alternate)?;
     keyboard::is_waiting()?;
-    draw(&mut model, terminal)?;
+    draw(model, terminal)?;
     while let Some(event) = keyboard::next(&screen)? {
         if let Some(outcome) = key_of(&event).and_then(|key| model.press(key)) {
             return Ok(outcome);
         }
         // Whatever has been typed by now is answered by one drawing.
         if !keyboard::is_waiting()? {
-            draw(&mut model, terminal)?;
+            draw(model, terminal)?;
         }
     }
     Ok(Outcome::Quit)
@@ -89,7 +90,8 @@ fn draw(model: &mut Model, terminal: &Terminal) -> io::Result<()> {
     for (row, line) in (0..).zip(&lines) {
         // Cleared before, not after: behind a full line the cursor stands on its last character.
         queue!(frame, cursor::MoveTo(0, row), cross::Clear(cross::ClearType::CurrentLine))?;
-        queue_line(&mut frame, line, terminal)?;
+        let line = Line { text: spelled(&line.text, charset).into_owned(), ..line.clone() };
+        queue_line(&mut frame, &line, terminal)?;
     }
     if lines.len() < usize::from(size.rows) {
         let below = u16::try_from(lines.len()).unwrap_or(u16::MAX);

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, Write};
 
 use super::model::{Key, Model, Outcome};
 use super::tree::NodeId;
-use crate::client::terminal::quantity;
+use crate::client::terminal::{quantity, screen};
 
 /// Entries a page.
 const PAGE: usize = 20;
@@ -28,10 +28,7 @@ pub(super) fn pick(model: &mut Model, input: &mut impl BufRead, output: &mut imp
     let mut first = 0;
     loop {
         show(model, first, output)?;
-        let mut typed = String::new();
-        if input.read_line(&mut typed)? == 0 {
-            return Ok(Outcome::Quit);
-        }
+        let Some(typed) = screen::read_line(input)? else { return Ok(Outcome::Quit) };
         match read(&typed, model.rows().len()) {
             Answer::Choose(numbers) => return Ok(choose(model, &numbers)),
             Answer::More if first + PAGE < model.rows().len() => first += PAGE,

@@ -2,7 +2,7 @@
 //!
 //! Owns the reading of the counters and the sums. Decides which transfers get a row; draws nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::row::{self, Standing, Total};
@@ -12,9 +12,13 @@ use super::transfer::{Outcome, Transfer};
 use crate::client::terminal::capability::Size;
 use crate::client::terminal::charset::Charset;
 use crate::client::terminal::quantity;
+use crate::client::terminal::screen::Press;
+use crate::client::terminal::width::fold;
 
 /// Lines of the screen that bars leave free: the TOTAL row, the cursor's line, and one of what was there before.
 const FREE_ROWS: u16 = 3;
+/// From this height on there is a line that tells of the keys.
+const ROOMY: u16 = 8;
 
 /// All transfers of one [`super::Progress`].
 #[derive(Debug)]
@@ -31,8 +35,37 @@ pub(super) struct Board {
     moved_by_ended: u64,
     speed: Speed,
     scroll: Scroll,
+    /// When the counters were last read.
+    now: Instant,
+    /// Whether a person can press keys.
+    attended: bool,
+    /// The transfer that the cursor is on.
+    chosen: Weak<Transfer>,
+    /// Servers that are away: until when it is rested, and why.
+    outages: Vec<Outage>,
+    /// Bytes moved in all, now and when connections began to break.
+    moved: u64,
+    moved_when_lost: Option<u64>,
+    /// Lines that are no transfer's, to be shown.
+    notices: Vec<String>,
     /// Transfers that ended and have yet to be shown.
     to_show: Vec<Ended>,
+}
+
+/// A connection that broke, and when it is tried again.
+#[derive(Debug)]
+pub(super) struct Outage {
+    pub(super) until: Instant,
+    pub(super) why: String,
+}
+
+/// What a key asks of those who move bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// To try the server again, now.
+    Retry,
+    /// To stop.
+    Stop,
 }
 
 #[derive(Debug)]
@@ -75,6 +108,13 @@ impl Board {
             moved_by_ended: 0,
             speed: Speed::new(now),
             scroll: Scroll::new(now),
+            now,
+            attended: false,
+            chosen: Weak::new(),
+            outages: Vec::new(),
+            moved: 0,
+            moved_when_lost: None,
+            notices: Vec::new(),
             to_show: Vec::new(),
         }
     }
@@ -91,8 +131,55 @@ impl Board {
         }
     }
 
+    /// Somebody can press keys.
+    pub(super) fn attend(&mut self) {
+        self.attended = true;
+    }
+
+    /// Connections broke. That is told once, until bytes move again.
+    pub(super) fn lost(&mut self, outages: Vec<Outage>) {
+        if let (Some(outage), None) = (outages.first(), self.moved_when_lost) {
+            self.notices.push(format!(" {} no connection: {}", self.charset.cross(), row::shown(&outage.why)));
+            self.moved_when_lost = Some(self.moved);
+        }
+        self.outages.extend(outages);
+    }
+
+    /// Does what a key is for; what is beyond the board is for the caller.
+    pub(super) fn press(&mut self, press: Press) -> Option<Asked> {
+        match press {
+            Press::Up => self.choose(|at, last| at.map_or(last, |at| at.saturating_sub(1))),
+            Press::Down => self.choose(|at, last| at.map_or(0, |at| (at + 1).min(last))),
+            Press::Remove => {
+                if let Some(transfer) = self.chosen.upgrade() {
+                    transfer.ask_to_stop();
+                }
+            }
+            Press::Enter if !self.outages.is_empty() => {
+                self.outages.clear();
+                return Some(Asked::Retry);
+            }
+            Press::Escape if !self.outages.is_empty() => return Some(Asked::Stop),
+            Press::Escape => self.chosen = Weak::new(),
+            Press::Enter => {}
+        }
+        None
+    }
+
+    fn choose(&mut self, step: impl Fn(Option<usize>, usize) -> usize) {
+        let Some(last) = self.active.len().checked_sub(1) else { return };
+        let at = self.active.iter().position(|active| self.is_chosen(active));
+        self.chosen = Arc::downgrade(&self.active[step(at, last)].transfer);
+    }
+
+    fn is_chosen(&self, active: &Active) -> bool {
+        std::ptr::eq(self.chosen.as_ptr(), Arc::as_ptr(&active.transfer))
+    }
+
     /// Reads all counters.
     pub(super) fn read(&mut self, now: Instant) {
+        self.now = now;
+        self.outages.retain(|outage| outage.until > now);
         let active = std::mem::take(&mut self.active);
         let (ended, active): (Vec<_>, Vec<_>) = active.into_iter().partition(|active| has_ended(&active.transfer));
         self.active = active;
@@ -105,11 +192,17 @@ impl Board {
             moved = moved.saturating_add(transfer.moved());
         }
         self.speed.update(now, moved);
+        self.moved = moved;
+        if self.outages.is_empty() && self.moved_when_lost.is_some_and(|before| moved > before) {
+            self.moved_when_lost = None;
+        }
     }
 
     /// Lines for the transfers that ended since the last call: a bounded number of them a second.
     pub(super) fn finished_lines(&mut self, size: Size, now: Instant) -> Vec<String> {
         let mut lines: Vec<String> = self.scroll.turn(now).into_iter().map(|more| self.held_back_line(more)).collect();
+        let columns = usable_columns(size);
+        lines.extend(self.notices.drain(..).flat_map(|notice| fold(&notice, columns, self.charset)));
         for ended in std::mem::take(&mut self.to_show) {
             if self.scroll.admit() {
                 lines.push(self.finished_line(&ended, usable_columns(size)));
@@ -125,14 +218,28 @@ impl Board {
         lines
     }
 
-    /// The transfers that have been under way longest, and the TOTAL row.
+    /// The transfers that have been under way longest, or those around the cursor; the TOTAL row; what else there is to say.
     pub(super) fn rows(&self, size: Size) -> Vec<String> {
         let columns = usable_columns(size);
-        let room = usize::from(size.rows.saturating_sub(FREE_ROWS));
-        let mut rows: Vec<String> = self.active.iter().take(room).map(|active| self.row(active, columns)).collect();
+        let below = self.below(size, columns);
+        let room = usize::from(size.rows.saturating_sub(FREE_ROWS)).saturating_sub(usize::from(below.is_some()));
+        let chosen = self.active.iter().position(|active| self.is_chosen(active));
+        let first = chosen.map_or(0, |at| (at + 1).saturating_sub(room));
+        let mut rows: Vec<String> =
+            self.active.iter().skip(first).take(room).map(|active| self.row(active, columns)).collect();
         let without_row = self.active.len() - rows.len();
         rows.push(row::total(self.total(without_row), self.standing(), columns, self.charset));
+        rows.extend(below);
         rows
+    }
+
+    /// An outage, else the keys; nothing on a screen that has no room for it.
+    fn below(&self, size: Size, columns: usize) -> Option<String> {
+        if let Some(outage) = self.outages.iter().min_by_key(|outage| outage.until) {
+            let left = outage.until.saturating_duration_since(self.now);
+            return Some(row::outage(left, &outage.why, self.attended, columns, self.charset));
+        }
+        (self.attended && size.rows >= ROOMY && !self.active.is_empty()).then(|| row::hint(columns, self.charset))
     }
 
     /// All of it in one line, for where nothing can be redrawn.
@@ -154,7 +261,12 @@ impl Board {
         let (done, size) = (active.transfer.done(), active.transfer.size());
         let left = size.and_then(|size| active.speed.time_for(size.saturating_sub(done)));
         let standing = Standing { done, size, rate: active.speed.rate(), left };
-        row::transfer(active.transfer.name(), standing, columns, self.charset)
+        if self.chosen.strong_count() == 0 {
+            return row::transfer(active.transfer.name(), standing, columns, self.charset);
+        }
+        let cursor = if self.is_chosen(active) { '>' } else { ' ' };
+        let row = row::transfer(active.transfer.name(), standing, columns.saturating_sub(1), self.charset);
+        format!("{cursor}{row}")
     }
 
     fn total(&self, without_row: usize) -> Total {
@@ -185,7 +297,7 @@ impl Board {
         }
         self.failed += u64::from(matches!(outcome, Outcome::Failed(_)));
         self.moved_by_ended = self.moved_by_ended.saturating_add(transfer.moved());
-        if outcome != Outcome::Told {
+        if !matches!(outcome, Outcome::Told | Outcome::Again(None)) {
             self.to_show.push(Ended { transfer, outcome, took });
         }
     }
@@ -262,7 +374,7 @@ mod tests {
         let (mut board, transfers) = board_with(&[(Some(100), 0), (Some(50), 0)]);
         board.expect(2, 150);
         transfers[0].add(60);
-        transfers[0].finish(Outcome::Again("gone".to_owned()));
+        transfers[0].finish(Outcome::Again(Some("gone".to_owned())));
         transfers[1].add(50);
         transfers[1].finish(Outcome::Complete);
         board.read(Instant::now());

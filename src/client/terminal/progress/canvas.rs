@@ -15,7 +15,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use super::board::Board;
 use super::lock;
 use crate::client::terminal::capability::Size;
-use crate::client::terminal::width::width;
+use crate::client::terminal::charset::Charset;
+use crate::client::terminal::width::{fold, spelled, width};
 
 /// Wider and higher than any screen: rows are cut to size before they come here.
 const UNBOUNDED: u16 = 4_096;
@@ -26,37 +27,44 @@ pub(super) struct Bars {
     bar: ProgressBar,
     canvas: Canvas,
     size: fn() -> Size,
+    charset: Charset,
 }
 
 impl Bars {
-    pub(super) fn new(output: Box<dyn Write + Send>, size: fn() -> Size) -> Self {
+    pub(super) fn new(output: Box<dyn Write + Send>, size: fn() -> Size, charset: Charset) -> Self {
         let canvas = Canvas(Arc::new(Mutex::new(Frame::new(output, size))));
         let target = ProgressDrawTarget::term_like(Box::new(canvas.clone()));
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             bar.set_style(style);
         }
-        Self { bar, canvas, size }
+        Self { bar, canvas, size, charset }
     }
 
     /// Shows the board as it is now.
     pub(super) fn draw(&mut self, board: &mut Board) {
         let size = (self.size)();
-        lock(&self.canvas.0).above.extend(board.finished_lines(size, Instant::now()));
-        self.bar.set_message(board.rows(size).join("\n"));
+        self.add_above(board.finished_lines(size, Instant::now()));
+        let rows: Vec<_> = board.rows(size).iter().map(|row| spelled(row, self.charset).into_owned()).collect();
+        self.bar.set_message(rows.join("\n"));
     }
 
     /// Takes the rows away, and leaves the lines of what ended.
     pub(super) fn close(&mut self, board: &mut Board) {
         let size = (self.size)();
-        lock(&self.canvas.0).above.extend(board.last_lines(size, Instant::now()));
+        self.add_above(board.last_lines(size, Instant::now()));
         self.bar.finish_and_clear();
     }
 
     /// Prints `line` above the rows, at once.
     pub(super) fn print_above(&mut self, line: &str) {
-        lock(&self.canvas.0).above.push(line.to_owned());
+        self.add_above(fold(line, usize::from((self.size)().columns), self.charset));
         self.bar.tick();
+    }
+
+    fn add_above(&self, lines: Vec<String>) {
+        let lines = lines.iter().map(|line| spelled(line, self.charset).into_owned());
+        lock(&self.canvas.0).above.extend(lines);
     }
 
     pub(super) fn suspend<T>(&mut self, work: impl FnOnce() -> T) -> T {

@@ -18,7 +18,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::capability::{Size, Terminal};
-use board::Board;
+use super::screen::Keys;
+use board::{Asked, Board, Outage};
 use canvas::Bars;
 pub use transfer::{Outcome, Transfer};
 
@@ -26,6 +27,8 @@ pub use transfer::{Outcome, Transfer};
 const FRAME: Duration = Duration::from_millis(100);
 /// Between two plain lines.
 const LINE: Duration = Duration::from_secs(10);
+/// Between two looks whether keys are still wanted.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +49,26 @@ impl Display {
     }
 }
 
+/// What a person can ask for while transfers run. Called from a thread of the display.
+pub struct Controls {
+    /// The server is to be tried again at once.
+    pub retry: Box<dyn Fn() + Send + Sync>,
+    /// Everything is to stop.
+    pub stop: Box<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for Controls {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Controls").finish_non_exhaustive()
+    }
+}
+
 /// The progress of any number of transfers. Share it by reference or in an `Arc`; it stops drawing when it is dropped.
 #[derive(Debug)]
 pub struct Progress {
     display: Display,
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Progress {
@@ -59,6 +76,29 @@ impl Progress {
     #[must_use]
     pub fn new(terminal: &Terminal, display: Display) -> Self {
         Self::drawing_on(terminal, display, Box::new(io::stderr()), Size::now)
+    }
+
+    /// Bars that a person can act on: a transfer can be chosen and stopped, and a lost server tried again or given up. The
+    /// terminal passes keys on until [`Progress::finish`]; where it does not, there are bars all the same.
+    #[must_use]
+    pub fn attended(terminal: &Terminal, controls: Controls) -> Self {
+        let progress = Self::new(terminal, Display::Bars);
+        if let Ok(keys) = Keys::enter() {
+            lock(&progress.shared.drawing).board.attend();
+            let shared = Arc::clone(&progress.shared);
+            let watch = move || shared.take_keys(&keys, &controls);
+            lock(&progress.threads).extend(std::thread::Builder::new().name("keys".to_owned()).spawn(watch));
+        }
+        progress
+    }
+
+    /// A connection to `target` broke, and is tried again after `rest`: counted down where there are bars.
+    pub fn lost(&self, why: &str, target: &str, rest: Duration) {
+        if self.display == Display::Bars {
+            lock(&self.shared.lost).push(Outage { until: Instant::now() + rest, why: why.to_owned() });
+        } else {
+            self.println(&format!("{why}; trying {target} again in {:.1} s", rest.as_secs_f64()));
+        }
     }
 
     /// Says what is to be done in all, for the TOTAL row. Until then, what was started counts. Files that have not
@@ -102,8 +142,8 @@ impl Progress {
     pub fn finish(&self) {
         *lock(&self.shared.stopped) = true;
         self.shared.wake.notify_all();
-        let thread = lock(&self.thread).take();
-        if let Some(thread) = thread {
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
             // A panic in it was reported by the hook; there is nothing to add.
             let _ = thread.join();
         }
@@ -111,13 +151,14 @@ impl Progress {
 
     fn drawing_on(terminal: &Terminal, display: Display, output: Box<dyn Write + Send>, size: fn() -> Size) -> Self {
         let surface = match display {
-            Display::Bars => Surface::Bars(Bars::new(output, size)),
+            Display::Bars => Surface::Bars(Bars::new(output, size, terminal.charset())),
             Display::Lines => Surface::Lines(output),
             Display::Quiet => Surface::None,
         };
         let board = Board::new(terminal.charset(), terminal.color, Instant::now());
         let shared = Arc::new(Shared {
             started: Mutex::default(),
+            lost: Mutex::default(),
             expected_files: AtomicU64::new(0),
             expected_bytes: AtomicU64::new(0),
             stopped: Mutex::new(false),
@@ -129,7 +170,7 @@ impl Progress {
             Display::Bars => spawn(&shared, FRAME),
             Display::Lines => spawn(&shared, LINE),
         };
-        Self { display, shared, thread: Mutex::new(thread) }
+        Self { display, shared, threads: Mutex::new(thread.into_iter().collect()) }
     }
 }
 
@@ -144,6 +185,8 @@ impl Drop for Progress {
 struct Shared {
     /// Transfers that the board has not seen yet. Held for a push or a swap, never while drawing.
     started: Mutex<Vec<Arc<Transfer>>>,
+    /// Connections that broke, and that the board has not seen yet; as above.
+    lost: Mutex<Vec<Outage>>,
     expected_files: AtomicU64,
     expected_bytes: AtomicU64,
     stopped: Mutex<bool>,
@@ -160,10 +203,27 @@ impl Shared {
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
+    /// Obeys keys until there is nothing more to draw.
+    fn take_keys(&self, keys: &Keys, controls: &Controls) {
+        while !*lock(&self.stopped) {
+            // A terminal that cannot be read any more has no keys.
+            let Ok(press) = keys.next(LOOK) else { return };
+            let Some(press) = press else { continue };
+            let asked = lock(&self.drawing).board.press(press);
+            match asked {
+                Some(Asked::Retry) => (controls.retry)(),
+                Some(Asked::Stop) => (controls.stop)(),
+                None => {}
+            }
+            self.draw(Last::No);
+        }
+    }
+
     fn draw(&self, last: Last) {
         let mut drawing = lock(&self.drawing);
         let Drawing { board, surface } = &mut *drawing;
         board.add(std::mem::take(&mut *lock(&self.started)));
+        board.lost(std::mem::take(&mut *lock(&self.lost)));
         board.expect(self.expected_files.load(Ordering::Relaxed), self.expected_bytes.load(Ordering::Relaxed));
         board.read(Instant::now());
         match (surface, last) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::transfer::Outcome;
 use crate::client::terminal::charset::Charset;
 use crate::client::terminal::quantity;
-use crate::client::terminal::width::{elide_middle, fit_right, truncate, width};
+use crate::client::terminal::width::{elide_middle, fit_right, flow, truncate, width};
 
 /// How far something has come.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +54,34 @@ pub(super) fn total(total: Total, standing: Standing, columns: usize, charset: C
     truncate(&format!("{numbers}{fitting}"), columns, charset)
 }
 
+/// A server that is away: when it is tried again, which keys there are for the impatient, and what happened.
+pub(super) fn outage(left: Duration, why: &str, attended: bool, columns: usize, charset: Charset) -> String {
+    let seconds = left.as_secs_f64().ceil();
+    let mut facts = vec!["no connection".to_owned(), format!("again in {seconds:.0} s")];
+    if attended {
+        facts.extend(["Enter now".to_owned(), "Esc stop".to_owned()]);
+    }
+    let line = first_facts(&facts, columns, charset);
+    let room = columns.saturating_sub(width(&line) + width(charset.separator()));
+    let why = if room < 12 {
+        String::new()
+    } else {
+        format!("{}{}", charset.separator(), truncate(&shown(why), room, charset))
+    };
+    format!("{line}{why}")
+}
+
+/// What can be pressed while transfers run.
+pub(super) fn hint(columns: usize, charset: Charset) -> String {
+    let facts = [format!("{} choose", charset.up_down()), "x stop it".to_owned(), "Ctrl-C stop all".to_owned()];
+    first_facts(&facts, columns, charset)
+}
+
+fn first_facts(facts: &[String], columns: usize, charset: Charset) -> String {
+    let lines = flow(facts, charset.separator(), columns.saturating_sub(1), charset);
+    truncate(&format!(" {}", lines.first().map_or("", String::as_str)), columns, charset)
+}
+
 /// A transfer that ended, in at most `columns`; the sign comes apart, so that it can be coloured.
 pub(super) fn finished(
     name: &str,
@@ -71,7 +99,7 @@ pub(super) fn finished(
         Outcome::Kept => (charset.same(), "already there".to_owned()),
         Outcome::Told => (charset.tick(), String::new()),
         Outcome::Skipped(why) => ("-", format!("skipped: {}", shown(why))),
-        Outcome::Again(why) => ("-", format!("again: {}", shown(why))),
+        Outcome::Again(why) => ("-", format!("again: {}", shown(why.as_deref().unwrap_or("no connection")))),
         Outcome::Failed(why) => (charset.cross(), shown(why)),
     };
     let room = columns.saturating_sub(3);
@@ -87,7 +115,7 @@ pub(super) fn finished(
     (sign, text)
 }
 
-fn shown(why: &str) -> String {
+pub(super) fn shown(why: &str) -> String {
     crate::escape::harmless(why.as_bytes())
 }
 
@@ -194,6 +222,24 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_tells_first_when_it_is_tried_again() {
+        let line = |columns, charset| {
+            outage(Duration::from_millis(2_100), "connect: nothing listens there", true, columns, charset)
+        };
+        assert_eq!(
+            line(100, Charset::Unicode),
+            " no connection · again in 3 s · Enter now · Esc stop · connect: nothing listens there"
+        );
+        assert_eq!(line(60, Charset::Ascii), " no connection - again in 3 s - Enter now - Esc stop");
+        assert_eq!(line(40, Charset::Unicode), " no connection · again in 3 s");
+        assert_eq!(line(24, Charset::Unicode), " no connection");
+        assert_eq!(
+            [hint(100, Charset::Unicode), hint(24, Charset::Unicode)],
+            [" ↑↓ choose · x stop it · Ctrl-C stop all", " ↑↓ choose · x stop it"]
+        );
+    }
+
+    #[test]
     fn finished_files_say_how_they_ended() {
         let line = |outcome: &Outcome, columns: usize| {
             let (sign, text) = finished(NAME, outcome, 8 << 20, Duration::from_secs(2), columns, Charset::Unicode);
@@ -247,7 +293,7 @@ mod tests {
             for charset in [Charset::Unicode, Charset::Ascii] {
                 prop_assert!(width(&transfer(&name, standing, columns, charset)) <= columns);
                 prop_assert!(width(&total(counts, standing, columns, charset)) <= columns);
-                let outcomes = [Outcome::Failed(why.clone()), Outcome::Skipped(why.clone()), Outcome::Again(why.clone())];
+                let outcomes = [Outcome::Failed(why.clone()), Outcome::Skipped(why.clone()), Outcome::Again(Some(why.clone()))];
                 for outcome in outcomes.into_iter().chain([Outcome::Complete, Outcome::Kept]) {
                     let (sign, text) = finished(&name, &outcome, done, Duration::ZERO, columns, charset);
                     prop_assert!(columns < 3 || width(sign) + 2 + width(&text) <= columns);

@@ -3,7 +3,7 @@
 //! Owns the atomics that workers bump. Knows nothing of drawing.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::escape;
@@ -22,8 +22,9 @@ pub enum Outcome {
     Skipped(String),
     /// It ended, and whoever moved it tells of it: it gets no line.
     Told,
-    /// It comes to nothing, for this reason, and another transfer takes its place: it is not counted.
-    Again(String),
+    /// It comes to nothing, and another transfer takes its place: it is not counted. The reason, unless it is that the
+    /// connection broke, which is told once for all.
+    Again(Option<String>),
     /// It failed, and why; what has been moved may be of use to a later attempt.
     Failed(String),
 }
@@ -36,6 +37,7 @@ pub struct Transfer {
     already: AtomicU64,
     moved: AtomicU64,
     started: Instant,
+    asked_to_stop: AtomicBool,
     ended: OnceLock<(Outcome, Duration)>,
 }
 
@@ -47,6 +49,7 @@ impl Transfer {
             already: AtomicU64::new(already),
             moved: AtomicU64::new(0),
             started: Instant::now(),
+            asked_to_stop: AtomicBool::new(false),
             ended: OnceLock::new(),
         }
     }
@@ -70,6 +73,17 @@ impl Transfer {
     /// It ended. Only the first outcome counts.
     pub fn finish(&self, outcome: Outcome) {
         let _ = self.ended.set((outcome, self.started.elapsed()));
+    }
+
+    /// Asks whoever moves it to stop, and leave the others alone.
+    pub fn ask_to_stop(&self) {
+        self.asked_to_stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a person wants it to stop. Whoever moves it looks now and then.
+    #[must_use]
+    pub fn is_asked_to_stop(&self) -> bool {
+        self.asked_to_stop.load(Ordering::Relaxed)
     }
 
     /// Bytes moved since the start or the last restart.

@@ -1,0 +1,238 @@
+// Following topics and sending to them, with the terminal's client at the other end.
+
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+import { connected, content, directory, download, event, events, eventually, follow, following, names, scene, sceneByLine, Server, write } from "./scene.mjs";
+
+/** Publishes a file as the terminal does. */
+async function publish(server, topic, name, bytes) {
+    const file = write(server.logs, `out/${name}`, bytes);
+    await server.client(["publish", topic, file, "--wait", "0"]);
+}
+
+/** While the page cannot reach the server: the same directory, served from another port. */
+async function meanwhile(t, server, act) {
+    await server.kill();
+    const elsewhere = await new Server(t, server.dir, server.args).start();
+    await act(elsewhere);
+    await elsewhere.kill();
+    await server.start();
+}
+
+test("what the terminal publishes is seen at once, with who, what and how much, and can be downloaded", async (t) => {
+    const { page, server } = await scene(t);
+    await follow(page, "chat");
+    const bytes = content(70_000);
+    await publish(server, "chat", "año nuevo.bin", bytes);
+    const seen = event(page, "arrived", "año nuevo.bin");
+    await seen.getByText("in chat · 68.4 KiB · from 127.0.0.1").waitFor();
+    assert.ok((await download(page, seen.locator("a"))).bytes.equals(bytes));
+    await publish(server, "elsewhere", "other.bin", "x");
+    await publish(server, "chat/below", "deep.bin", "x");
+    await event(page, "arrived", "deep.bin").waitFor();
+    assert.equal(await event(page, "arrived", "other.bin").count(), 0);
+});
+
+test("files and a message that are sent to a topic reach the terminal's subscriber", async (t) => {
+    const { page, server, local } = await scene(t);
+    const saved = directory(t);
+    const subscriber = server.clientRunning(["--dir", saved, "subscribe", "chat", "--count", "2"]);
+    await eventually("the client follows", () => subscriber.said.includes("Following chat"));
+    await follow(page, "chat");
+    await page.locator("#message").fill("¡Hola!\nSee you at 8.");
+    await page.getByRole("button", { name: "Send", exact: true }).click();
+    await page.getByText("See you at 8.").waitFor();
+    assert.equal(await page.locator("#message").inputValue(), "");
+    const bytes = content(200_000);
+    await page.locator("#send-input").setInputFiles(write(local, "film.mkv", bytes));
+    assert.equal(await subscriber.ended, 0);
+    const got = fs.readdirSync(path.join(saved, "chat"));
+    const message = got.find((name) => /^message \d{4}-\d\d-\d\d \d\d\.\d\d\.\d\d\.txt$/.test(name));
+    assert.equal(fs.readFileSync(path.join(saved, "chat", message), "utf8"), "¡Hola!\nSee you at 8.");
+    assert.ok(fs.readFileSync(path.join(saved, "chat/film.mkv")).equals(bytes));
+});
+
+test("an upload can be downloaded while it is still arriving", async (t) => {
+    const { page, server } = await scene(t);
+    await follow(page, "chat");
+    const publisher = server.clientRunning(["publish", "chat", "-", "--name", "log", "--wait", "0"]);
+    publisher.stdin.write("the first half, ");
+    const arriving = event(page, "arriving", "log");
+    const [begun] = await Promise.all([page.waitForEvent("download"), arriving.getByText("Download while it arrives").click()]);
+    assert.equal(server.hosted("chat/log"), null);
+    publisher.stdin.end("and the second");
+    assert.equal(fs.readFileSync(await begun.path(), "utf8"), "the first half, and the second");
+    await event(page, "arrived", "log").waitFor();
+    assert.equal(await events(page, "arriving").count(), 0);
+    assert.equal(await publisher.ended, 0);
+});
+
+test("an upload that its sender gives up is said to be given up", async (t) => {
+    const { page, server } = await scene(t);
+    await follow(page, "chat");
+    const publisher = server.beginPut("chat/log");
+    await event(page, "arriving", "log").waitFor();
+    await publisher.giveUp();
+    await event(page, "abandoned", "log").getByText("given up by its sender").waitFor();
+});
+
+test("after the server was killed and came back nothing is missed, and the page says what was", async (t) => {
+    const { page, server } = await scene(t);
+    await follow(page, "chat");
+    await publish(server, "chat", "before.txt", "x");
+    await event(page, "arrived", "before.txt").waitFor();
+    await meanwhile(t, server, async (elsewhere) => {
+        await page.locator("#link[data-state=lost]").waitFor();
+        await publish(elsewhere, "chat", "away 1.bin", "1");
+        await publish(elsewhere, "other", "not followed.bin", "x");
+        await publish(elsewhere, "chat", "away 2.bin", "2");
+    });
+    await following(page);
+    await event(page, "arrived", "away 2.bin").waitFor();
+    await event(page, "arrived", "away 1.bin").waitFor();
+    await page.getByText("2 missed files").waitFor();
+    await publish(server, "chat", "after.bin", "x");
+    await event(page, "arrived", "after.bin").waitFor();
+    assert.deepEqual(await page.locator("#feed .event .named").allTextContents(), ["after.bin", "away 2.bin", "away 1.bin", "before.txt"]);
+});
+
+test("a page that was closed shows what it has missed, once, and what it had", async (t) => {
+    const { page, context, server } = await scene(t);
+    await follow(page, "chat");
+    await publish(server, "chat", "seen.bin", "x");
+    await event(page, "arrived", "seen.bin").waitFor();
+    await page.close();
+    await publish(server, "chat", "missed.bin", "x");
+    const again = await context.newPage();
+    await again.goto(server.url);
+    await event(again, "arrived", "missed.bin").waitFor();
+    await again.getByText("1 missed file", { exact: true }).waitFor();
+    assert.equal(await event(again, "arrived", "seen.bin").count(), 1);
+    await again.reload();
+    await following(again);
+    await publish(server, "chat", "new.bin", "x");
+    await event(again, "arrived", "new.bin").waitFor();
+    assert.equal(await event(again, "arrived", "missed.bin").count(), 1);
+    assert.equal(await events(again, "missed").count(), 1);
+});
+
+test("each folder has its own place in the history, and a new one begins now", async (t) => {
+    const { page, server } = await scene(t);
+    await publish(server, "late", "too early.bin", "x");
+    await follow(page, "chat");
+    await publish(server, "chat", "1.bin", "x");
+    await event(page, "arrived", "1.bin").waitFor();
+    await follow(page, "late");
+    await page.getByText("Following 2 folders").waitFor();
+    await publish(server, "late", "2.bin", "x");
+    await event(page, "arrived", "2.bin").waitFor();
+    await page.getByRole("button", { name: "Stop following chat" }).click();
+    await page.getByText("Following 1 folder", { exact: true }).waitFor();
+    await publish(server, "chat", "3.bin", "x");
+    await publish(server, "late", "4.bin", "x");
+    await event(page, "arrived", "4.bin").waitFor();
+    assert.deepEqual(await page.locator("#feed .event .named").allTextContents(), ["4.bin", "2.bin", "1.bin"]);
+});
+
+test("what the server has forgotten is said plainly", async (t) => {
+    const { page, server } = await scene(t, { args: ["--keep-arrivals", "8"] });
+    await follow(page, "chat");
+    await publish(server, "chat", "0.bin", "x");
+    await event(page, "arrived", "0.bin").waitFor();
+    await meanwhile(t, server, async (elsewhere) => {
+        // One after the other: the journal drops what it forgets by the segment, and a batch is in one.
+        for (let number = 1; number <= 40; number += 1) await elsewhere.put(`chat/${number}.bin`, String(number));
+    });
+    await events(page, "gap").getByText(/^\d+ arrivals are gone from the server's history\.$/).waitFor();
+    const gone = Number(/\d+/.exec(await events(page, "gap").locator("p").textContent())[0]);
+    await page.getByText(`${40 - gone} missed files`).waitFor();
+});
+
+test("a history that began anew is said to have, and what it has is shown", async (t) => {
+    const { page, server } = await scene(t);
+    await follow(page, "chat");
+    await publish(server, "chat", "old.bin", "x");
+    await event(page, "arrived", "old.bin").waitFor();
+    await server.kill();
+    fs.rmSync(path.join(server.dir, ".hostdir/journal"), { recursive: true });
+    await server.start();
+    await events(page, "gap").getByText("The server's history began anew").waitFor();
+    await publish(server, "chat", "new.bin", "x");
+    await event(page, "arrived", "new.bin").waitFor();
+});
+
+test("a connection that the server ends is begun again, with nothing shown twice", async (t) => {
+    const { page, server } = await scene(t);
+    await follow(page, "chat");
+    for (const round of [1, 2, 3]) {
+        await publish(server, "chat", `${round}.bin`, "x");
+        await event(page, "arrived", `${round}.bin`).waitFor();
+        await server.restart();
+        await page.locator("#follow-state:not([data-state=up])").waitFor();
+        await following(page);
+    }
+    assert.deepEqual(await page.locator("#feed .event .named").allTextContents(), ["3.bin", "2.bin", "1.bin"]);
+});
+
+test("a connection that breaks while the server goes on is begun again", async (t) => {
+    const { page, server, line } = await sceneByLine(t, {});
+    await follow(page, "chat");
+    for (const round of [1, 2]) {
+        line.cut();
+        await page.locator("#follow-state:not([data-state=up])").waitFor();
+        await publish(server, "chat", `${round}.bin`, "x");
+        await event(page, "arrived", `${round}.bin`).waitFor();
+    }
+    assert.deepEqual(await page.locator("#feed .event .named").allTextContents(), ["2.bin", "1.bin"]);
+});
+
+test("what arrives is downloaded by itself if that is wished, each file once", async (t) => {
+    const { page, server } = await scene(t);
+    await follow(page, "chat");
+    await page.getByLabel("Download what arrives").check();
+    const taken = [];
+    page.on("download", (begun) => taken.push(begun));
+    for (const name of ["1.bin", "2.bin", "3.bin"]) await publish(server, "chat", name, name);
+    await eventually("three downloads", () => taken.length === 3);
+    const bytes = await Promise.all(taken.map(async (begun) => fs.readFileSync(await begun.path(), "utf8")));
+    assert.deepEqual(bytes.sort(), ["1.bin", "2.bin", "3.bin"]);
+});
+
+test("what arrives in the folder that is shown appears in its listing", async (t) => {
+    const { page, server } = await scene(t, { files: { "chat/first.txt": "x" }, at: "#/chat" });
+    assert.deepEqual(await names(page, 1), ["first.txt"]);
+    await page.getByRole("button", { name: "Follow", exact: true }).first().click();
+    await following(page);
+    await publish(server, "chat", "second.txt", "x");
+    assert.deepEqual(await names(page, 2), ["first.txt", "second.txt"]);
+    await page.getByRole("button", { name: "Following", exact: true }).click();
+    await page.locator("#follow-state").waitFor({ state: "hidden" });
+});
+
+test("two windows of one visitor follow the same", async (t) => {
+    const { page, context, server } = await scene(t);
+    const other = await context.newPage();
+    await other.goto(server.url);
+    await connected(other);
+    await follow(page, "chat");
+    await following(other);
+    await publish(server, "chat", "both.bin", "x");
+    for (const window of [page, other]) await event(window, "arrived", "both.bin").waitFor();
+    await page.getByRole("button", { name: "Stop following chat" }).click();
+    await other.getByRole("button", { name: "Stop following chat" }).waitFor({ state: "detached" });
+});
+
+test("what cannot be a folder is refused with the reason, and the rest is still followed", async (t) => {
+    const { page } = await scene(t);
+    await follow(page, "chat");
+    for (const typed of ["a/../b", ".hostdir/journal", "a\\b", "x".repeat(256)]) {
+        await page.locator("#topic").fill(typed);
+        await page.locator("#follow-button").click();
+        await page.getByText("That cannot be a folder").waitFor();
+    }
+    await page.locator("#topic").fill("/");
+    await page.locator("#follow-button").click();
+    await page.getByText("Following 2 folders").waitFor();
+});
