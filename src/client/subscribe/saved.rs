@@ -162,7 +162,7 @@ mod tests {
     fn open(dir: &tempfile::TempDir, topics: &[&str]) -> Result<StateFile> {
         let folder = File::open(dir.path()).unwrap();
         let topics: Vec<_> = topics.iter().map(|it| RemoteFolder::parse(it.as_bytes()).unwrap()).collect();
-        StateFile::open(folder.as_fd(), &Target { host: "h".into(), port: 9, token: None }, &topics)
+        StateFile::open(folder.as_fd(), &Target { host: "h".into(), port: 9 }, &topics)
     }
 
     #[test]
