@@ -5,7 +5,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 import axe from "axe-core";
-import { connected, event, events, eventually, follow, following, names, row, scene, Server, uploadIs, uploadRow, visitor, write } from "./scene.mjs";
+import { connected, directory, event, events, eventually, follow, following, names, row, scene, Server, uploadIs, uploadRow, visitor, write } from "./scene.mjs";
 
 const WIDTHS = [360, 800, 1280];
 
@@ -33,6 +33,21 @@ async function look(page, state) {
         assert.ok(wide <= seen, `${state}: ${wide} pixels in ${seen}`);
     }
 }
+
+test("whoever is asked for a token can read that, at every width", async (t) => {
+    const server = new Server(t, directory(t), []);
+    await server.token("phone", "--rights", "all");
+    await server.start();
+    const { page } = await visitor(t);
+    await page.goto(server.url);
+    await page.locator("#link[data-state=locked]").waitFor();
+    await page.locator("#token").fill("hd_wrong");
+    await page.locator("#token").press("Enter");
+    await page.locator("#enter-problem").waitFor();
+    await look(page, "a token is wanted");
+    await page.locator("#language").selectOption("es");
+    await page.getByText("Este servidor pide un token").waitFor();
+});
 
 test("every state of the files can be read by everybody, at every width", async (t) => {
     const files = { "photos/2026/año nuevo.jpg": "x", [LONG_NAME]: "x", "notes.txt": "x", "empty/inner/x": "x" };

@@ -147,7 +147,10 @@ test("what the server has forgotten is said plainly", async (t) => {
     });
     await events(page, "gap").getByText(/^\d+ arrivals are gone from the server's history\.$/).waitFor();
     const gone = Number(/\d+/.exec(await events(page, "gap").locator("p").textContent())[0]);
-    await page.getByText(`${40 - gone} missed files`).waitFor();
+    const missed = page.getByText(/^\d+ missed files$/);
+    await missed.waitFor();
+    // A server that has just forgotten arrivals may take their files for new ones when it starts (PROTOCOL.md, section 16).
+    assert.ok(Number(/\d+/.exec(await missed.textContent())[0]) >= 40 - gone);
 });
 
 test("a history that began anew is said to have, and what it has is shown", async (t) => {
