@@ -118,6 +118,8 @@ test("a page from a disk, and a server that does not answer it, can be read by e
     await page.keyboard.press("Enter");
     await page.getByText("127.0.0.1:1 does not answer this page.").waitFor();
     await look(page, "a server that does not answer");
+    await page.locator("#language").selectOption("es");
+    await page.getByText("127.0.0.1:1 no responde a esta página.").waitFor();
 });
 
 test("uploads in every state can be read by everybody, at every width", async (t) => {

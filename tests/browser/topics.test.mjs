@@ -234,6 +234,9 @@ test("what cannot be a folder is refused with the reason, and the rest is still 
         await page.locator("#follow-button").click();
         await page.getByText("That cannot be a folder").waitFor();
     }
+    await page.locator("#language").selectOption("es");
+    await page.getByText("Eso no puede ser una carpeta").waitFor();
+    await page.locator("#language").selectOption("en");
     await page.locator("#topic").fill("/");
     await page.locator("#follow-button").click();
     await page.getByText("Following 2 folders").waitFor();
