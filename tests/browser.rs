@@ -113,3 +113,8 @@ fn a_large_file_takes_no_memory_of_the_page() {
 fn digests_of_the_page_are_those_of_blake3() {
     run("blake3.test.mjs");
 }
+
+#[test]
+fn over_tls_the_page_works_as_it_does_without() {
+    run("secured.test.mjs");
+}

@@ -16,6 +16,9 @@ import { chromium } from "playwright-core";
 /** The programs, as `tests/browser.rs` names them. */
 const { HOSTDIR_SERVER, HOSTDIR_CLIENT, HOSTDIR_CHROMIUM } = process.env;
 
+/** The page's own file, as it is opened from a disk. */
+export const PAGE = new URL("../../src/server/web/page.html", import.meta.url).href;
+
 /** Whether the long forms of the tests are asked for. */
 export const isLong = (process.env.HOSTDIR_LONG ?? "0") !== "0";
 
@@ -52,10 +55,31 @@ export async function eventually(what, probe) {
     }
 }
 
+const endings = new WeakMap();
+
+/** Has something done when a test is over. What came last is done first: nobody writes any more into a directory that goes. */
+export function atEnd(t, act) {
+    if (!endings.has(t)) {
+        endings.set(t, []);
+        t.after(() => end(endings.get(t)));
+    }
+    endings.get(t).push(act);
+}
+
+async function end(acts) {
+    const act = acts.pop();
+    if (act === undefined) return;
+    try {
+        await act();
+    } finally {
+        await end(acts);
+    }
+}
+
 /** A directory of its own, gone when the test is over. */
 export function directory(t) {
     const made = fs.mkdtempSync(path.join(os.tmpdir(), "hostdir-page-"));
-    t.after(() => fs.rmSync(made, { recursive: true, force: true }));
+    atEnd(t, () => fs.rmSync(made, { recursive: true, force: true }));
     return made;
 }
 
@@ -86,17 +110,26 @@ export class Server {
         this.dir = dir;
         this.args = args;
         this.logs = directory(t);
-        t.after(() => this.kill());
+        atEnd(t, () => this.kill());
+    }
+
+    get isSecured() {
+        return this.args.includes("--tls");
+    }
+
+    get scheme() {
+        return this.isSecured ? "https" : "http";
     }
 
     get url() {
-        return `http://127.0.0.1:${this.port}`;
+        return `${this.scheme}://127.0.0.1:${this.port}`;
     }
 
     async start(port = this.port) {
         const args = ["--ip", "127.0.0.1", "--port", String(port), "--dir", this.dir, "--log-dir", this.logs, ...this.args];
         // The machine's disk is none of the test's business.
         if (!this.args.includes("--min-free-space")) args.push("--min-free-space", "0");
+        if (this.isSecured) args.push("--tls-dir", path.join(this.logs, "tls"));
         this.child = start(HOSTDIR_SERVER, args);
         const listens = () => /Browser: +https?:\/\/127\.0\.0\.1:(\d+)\//.exec(this.child.said);
         const found = await eventually("the server listens", () => {
@@ -129,8 +162,10 @@ export class Server {
 
     /** The real client, running. */
     clientRunning(args, { cwd = this.logs, token = "" } = {}) {
-        const env = { ...process.env, HOSTDIR_TOKEN: token };
-        return start(HOSTDIR_CLIENT, ["--ip", "127.0.0.1", "--port", String(this.port), "--no-input", ...args], { cwd, env });
+        const trust = this.isSecured ? ["--tls", "--accept-new"] : [];
+        // The servers that it knows are none of the user's who runs the tests.
+        const env = { ...process.env, XDG_DATA_HOME: this.logs, HOSTDIR_TOKEN: token };
+        return start(HOSTDIR_CLIENT, ["--ip", "127.0.0.1", "--port", String(this.port), "--no-input", ...trust, ...args], { cwd, env });
     }
 
     /** Makes a token, as an operator does. */
@@ -200,7 +235,7 @@ export async function visitor(t, { mayFail = false, ...options } = {}) {
     const wrong = [];
     page.on("pageerror", (error) => wrong.push(error.stack));
     page.on("console", (said) => /content security policy/i.test(said.text()) && wrong.push(said.text()));
-    t.after(async () => {
+    atEnd(t, async () => {
         await context.close();
         if (!mayFail) assert.deepEqual(wrong, [], "errors of the page");
     });
@@ -269,12 +304,17 @@ export const events = (page, kind) => page.locator(`#feed .event[data-kind=${kin
 /** An event about a file, once it is there. */
 export const event = (page, kind, name) => events(page, kind).filter({ has: page.getByText(name, { exact: true }) });
 
-/** Drops files or folders of this machine onto an element, as a file manager does. */
-export async function drop(page, target, paths) {
+/** Moves files or folders of this machine over an element, as a file manager does. */
+export const dragOver = (page, target, paths) => drag(page, target, paths, ["dragEnter", "dragOver"]);
+
+/** Drops them there. */
+export const drop = (page, target, paths) => drag(page, target, paths, ["dragEnter", "dragOver", "drop"]);
+
+async function drag(page, target, paths, steps) {
     const box = await target.boundingBox();
     const devtools = await page.context().newCDPSession(page);
     const data = { items: [], files: paths, dragOperationsMask: 1 };
-    for (const type of ["dragEnter", "dragOver", "drop"]) {
+    for (const type of steps) {
         await devtools.send("Input.dispatchDragEvent", { type, x: box.x + box.width / 2, y: box.y + box.height / 2, data });
     }
 }
@@ -285,14 +325,14 @@ export class Line {
     waiting = new Set();
 
     constructor(t, server, { bytesPerSecond = Infinity, allowance = Infinity } = {}) {
-        Object.assign(this, { bytesPerSecond, allowance });
+        Object.assign(this, { bytesPerSecond, allowance, scheme: server.scheme });
         this.listener = net.createServer((near) => this.#join(near, net.connect(server.port, "127.0.0.1")));
-        t.after(() => this.close());
+        atEnd(t, () => this.close());
     }
 
     async open() {
         await new Promise((resolve) => this.listener.listen(0, "127.0.0.1", resolve));
-        this.url = `http://127.0.0.1:${this.listener.address().port}`;
+        this.url = `${this.scheme}://127.0.0.1:${this.listener.address().port}`;
         return this;
     }
 

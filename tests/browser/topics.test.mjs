@@ -144,6 +144,8 @@ test("what the server has forgotten is said plainly", async (t) => {
     await meanwhile(t, server, async (elsewhere) => {
         // One after the other: the journal drops what it forgets by the segment, and a batch is in one.
         for (let number = 1; number <= 40; number += 1) await elsewhere.put(`chat/${number}.bin`, String(number));
+        // A file that is there without an arrival, and as new as this, would be let arrive once more.
+        fs.rmSync(path.join(server.dir, "chat"), { recursive: true });
     });
     await events(page, "gap").getByText(/^\d+ arrivals are gone from the server's history\.$/).waitFor();
     const gone = Number(/\d+/.exec(await events(page, "gap").locator("p").textContent())[0]);
@@ -235,6 +237,9 @@ test("what cannot be a folder is refused with the reason, and the rest is still 
         await page.locator("#follow-button").click();
         await page.getByText("That cannot be a folder").waitFor();
     }
+    await page.locator("#language").selectOption("es");
+    await page.getByText("Eso no puede ser una carpeta").waitFor();
+    await page.locator("#language").selectOption("en");
     await page.locator("#topic").fill("/");
     await page.locator("#follow-button").click();
     await page.getByText("Following 2 folders").waitFor();

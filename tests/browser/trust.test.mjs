@@ -5,10 +5,8 @@ import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { test } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { connected, directory, download, event, eventually, follow, following, names, row, scene, Server, uploadIs, visitor, write } from "./scene.mjs";
-
-const PAGE = fileURLToPath(new URL("../../src/server/web/page.html", import.meta.url));
+import { pathToFileURL } from "node:url";
+import { atEnd, connected, directory, download, event, eventually, follow, following, names, PAGE, row, scene, Server, uploadIs, visitor, write } from "./scene.mjs";
 
 const IMAGE = "<img src=x onerror=\"document.title='harmed'\">.txt";
 
@@ -88,7 +86,7 @@ async function elsewhere(t, pages = {}) {
         response.end(pages[request.url] ?? "");
     });
     await new Promise((resolve) => listener.listen(0, "127.0.0.1", resolve));
-    t.after(() => listener.close());
+    atEnd(t, () => listener.close());
     return { asked, pages, url: `http://127.0.0.1:${listener.address().port}` };
 }
 
@@ -153,7 +151,7 @@ test("the page from a disk works with a server that allows it, by an address tha
     write(host, "photos/a.txt", "from afar");
     const server = await new Server(t, host, ["--allow-origin", "null"]).start();
     const { page } = await visitor(t);
-    await page.goto(pathToFileURL(PAGE).href);
+    await page.goto(PAGE);
     await page.getByLabel("Address").fill("not an address");
     await page.keyboard.press("Enter");
     await page.getByText("That is not an address.").waitFor();
@@ -176,7 +174,7 @@ test("the page from a disk works with a server that allows it, by an address tha
 test("a page from a disk whose server does not allow it says what to do", async (t) => {
     const server = await new Server(t, directory(t), []).start();
     const { page } = await visitor(t);
-    await page.goto(pathToFileURL(PAGE).href);
+    await page.goto(PAGE);
     await page.getByLabel("Address").fill(server.url);
     await page.keyboard.press("Enter");
     await page.getByText(/does not answer this page\..*--allow-origin null/).waitFor();
