@@ -3,7 +3,7 @@
 //! Owns the wording and the layout. Knows nothing of how the facts were found.
 
 use super::qr::{self, Ink};
-use crate::display::width::{flow, width};
+use crate::display::width::{flow, fold, width};
 use crate::display::{Charset, Size, Terminal};
 use std::net::SocketAddr;
 
@@ -50,7 +50,7 @@ impl Banner<'_> {
             format!("serving {} ({})", self.directory, self.contents),
             self.policy.to_owned(),
         ];
-        let mut lines = flow(&title, charset.separator(), columns, charset);
+        let mut lines = fold(&title.join(charset.separator()), columns, charset);
         let facts = self.facts();
         for pair in facts.chunks(2) {
             lines.extend(side_by_side(pair, columns));
@@ -170,8 +170,8 @@ mod tests {
             text(40, Charset::Ascii),
             [
                 "hostdir 1.0.0",
-                "serving ./host_dir (1,284 files, 91.5 G~",
-                "uploads add, never replace",
+                "serving ./host_dir (1,284 files, 91.5",
+                "GiB) - uploads add, never replace",
                 " Clients:  client --ip 192.168.1.20",
                 " Browser:  http://192.168.1.20:9000/",
                 " Also:     [fd00::2]:9000,",
