@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { connected, content, directory, download, event, events, eventually, follow, following, names, scene, sceneByLine, Server, write } from "./scene.mjs";
+import {
+    connected, content, directory, download, event, events, eventually, follow, following, names, scene, sceneByLine, Server, write,
+} from "./scene.mjs";
 
 /** Publishes a file as the terminal does. */
 async function publish(server, topic, name, bytes) {
