@@ -49,7 +49,7 @@ impl Client {
         let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         socket.set_nodelay(true)?;
         let mut greeting = PREAMBLE.to_vec();
-        Request::Hello(Hello { min_version: 1, max_version: 1, agent: None }).encode(&mut greeting);
+        Request::Hello(Hello { min_version: 1, max_version: 1, agent: None, token: None }).encode(&mut greeting);
         socket.write_all(&greeting)?;
         let get = Get::whole(path.as_bytes());
         let hasher = blake3::Hasher::new();

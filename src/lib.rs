@@ -15,6 +15,7 @@
 //! | [`conflict`] | a name that is taken |
 //! | [`transfer`] | bytes between a file and a connection |
 //! | [`store`] | the host directory |
+//! | [`access`] | who may do what: tokens and rights |
 //! | [`logging`] | the two logs |
 //! | [`discovery`] | finding a server on the local network |
 //! | [`display`] | what a terminal can show, and text fitted to it |
@@ -27,6 +28,7 @@
 //! `docs/ARCHITECTURE.md` tells the life of a GET and of a PUT; `docs/PROTOCOL.md` and `docs/WEB.md` are the wire.
 #![deny(clippy::all, clippy::print_stdout, clippy::print_stderr)]
 
+pub mod access;
 pub mod client;
 pub mod configuration;
 pub mod conflict;

@@ -105,6 +105,11 @@ fn what_others_put_there_harms_no_visitor() {
 }
 
 #[test]
+fn whoever_has_a_token_may_do_what_it_is_for() {
+    run("tokens.test.mjs");
+}
+
+#[test]
 fn a_large_file_takes_no_memory_of_the_page() {
     run("memory.test.mjs");
 }

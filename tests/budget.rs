@@ -61,7 +61,7 @@ impl Server {
     fn connect(&self) -> TcpStream {
         let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
         let mut greeting = PREAMBLE.to_vec();
-        Request::Hello(Hello { min_version: 1, max_version: 1, agent: None }).encode(&mut greeting);
+        Request::Hello(Hello { min_version: 1, max_version: 1, agent: None, token: None }).encode(&mut greeting);
         socket.write_all(&greeting).unwrap();
         socket
     }

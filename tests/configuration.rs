@@ -16,8 +16,8 @@ const ACTIONS: [&str; 4] = ["config", "check-config", "help", "version"];
 
 /// One of these is a value that a flag takes, or else its default is. A flag for which neither holds needs one more here, and
 /// nothing in the sources.
-const VALUES: [&str; 8] =
-    ["1", "1GiB", "12h", "chat=1h", "chat=1GiB", "127.0.0.1", "https://nas.example:9000", "nas.example"];
+const VALUES: [&str; 9] =
+    ["1", "1GiB", "12h", "chat=1h", "chat=1GiB", "127.0.0.1", "https://nas.example:9000", "nas.example", "read,add"];
 
 /// A folder with a configuration file in it.
 struct Scene {

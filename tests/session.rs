@@ -20,7 +20,7 @@ fn served() -> (TempDir, Server) {
 }
 
 fn hello(min_version: u16, max_version: u16) -> Request {
-    Request::Hello(Hello { min_version, max_version, agent: None })
+    Request::Hello(Hello { min_version, max_version, agent: None, token: None })
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn hostile_names_and_agents_stay_one_harmless_line_each() {
     let mut client = server.connection();
     client.raw(&PREAMBLE).unwrap();
     let agent = Some("evil\nevent=forged \u{1b}[2J\u{202e}".into());
-    client.send(Request::Hello(Hello { min_version: 1, max_version: 1, agent })).unwrap();
+    client.send(Request::Hello(Hello { min_version: 1, max_version: 1, agent, token: None })).unwrap();
     client.welcomed().unwrap();
     let name = b"a\n2026 event=upload status=ok \x1b[31m\xff\"b";
     assert_eq!(client.get(name).unwrap().unwrap_err().code, ErrorCode::NotFound);

@@ -4,6 +4,8 @@
 use bytesize::ByteSize;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand};
+use hostdir::access::command::TokenCommand;
+use hostdir::access::{Access, Transport};
 use hostdir::configuration::{self, Settings};
 use hostdir::connection::Deadlines;
 use hostdir::discovery::Announcement;
@@ -17,8 +19,8 @@ use hostdir::server::{
     self, Banner, Confinement, Console, Credentials, Drained, Level, RelayConfig, ServiceManager, Source, Stop,
     WebAccess,
 };
-use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep};
-use hostdir::wire::{ErrorCode, RemoteFolder, RemotePath};
+use hostdir::store::{self, Keep, Limit, Rule, Store, Sweep, parse_duration};
+use hostdir::wire::{ErrorCode, RemoteFolder, RemotePath, Rights};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -55,7 +57,7 @@ struct Arguments {
     port: u16,
 
     /// The directory to host; made if it is missing
-    #[arg(short, long, value_name = "DIR", default_value = "./host_dir", env = "HOSTDIR_SERVER_DIR")]
+    #[arg(short, long, value_name = "DIR", default_value = "./host_dir", env = "HOSTDIR_SERVER_DIR", global = true)]
     dir: PathBuf,
 
     /// Where server.log and transfers.log go; made if it is missing
@@ -73,6 +75,15 @@ struct Arguments {
     /// Let uploads replace files where the sender asks for it
     #[arg(long, env = "HOSTDIR_SERVER_ALLOW_OVERWRITE", value_parser = BoolishValueParser::new())]
     allow_overwrite: bool,
+
+    /// What anybody may do who has no token: all, none, or of read, add, overwrite, publish and subscribe those that are
+    /// named, with commas [default: all; none as soon as there is a token]
+    #[arg(long, value_name = "RIGHTS", env = "HOSTDIR_SERVER_ANONYMOUS")]
+    anonymous: Option<Rights>,
+
+    /// Take tokens over connections that anybody on the network can read
+    #[arg(long, env = "HOSTDIR_SERVER_INSECURE_TOKENS", value_parser = BoolishValueParser::new())]
+    insecure_tokens: bool,
 
     /// Do not confine the server to the host directory and the logs (where the kernel can: Landlock)
     #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT", value_parser = BoolishValueParser::new())]
@@ -172,6 +183,10 @@ enum Command {
     ///
     /// Exit codes: 0 ok; 2 usage; 3 there are no logs, or they cannot be read.
     Report(Box<report::Arguments>),
+    /// Say who may do what: make, list and revoke tokens
+    ///
+    /// Needs no server that runs; one that does takes notice within a second.
+    Token(TokenCommand),
     #[command(flatten)]
     Manual(Manual),
 }
@@ -190,6 +205,7 @@ fn main() -> ExitCode {
     let result = match &resolved.arguments.command {
         None => run(&resolved.arguments, &resolved.settings),
         Some(Command::Report(asked)) => report::run(asked).map(|()| Drained::Whole),
+        Some(Command::Token(command)) => manage_tokens(&resolved.arguments, command),
         Some(Command::Manual(manual)) => print_manual(*manual),
     };
     match result {
@@ -203,6 +219,11 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
     // Standard error may be closed; there is nobody else to tell. One write, so that no other line comes between.
     let _ = stderr().write_all(format!("server: {error}\n").as_bytes());
     ExitCode::from(code)
+}
+
+fn manage_tokens(arguments: &Arguments, command: &TokenCommand) -> Result<Drained, Error> {
+    make_directory(&arguments.dir, "--dir")?;
+    command.run(&arguments.dir).map(|()| Drained::Whole)
 }
 
 fn print_manual(manual: Manual) -> Result<Drained, Error> {
@@ -250,11 +271,18 @@ fn serve(
     raise_descriptor_limit();
     let listeners = server::bind(arguments.ip, arguments.port)?;
     let store = Store::open(store_config(arguments)).map_err(|error| with_cure(error, "--dir"))?;
+    let access = Access::open(&arguments.dir, arguments.anonymous)?;
+    let transport = match (&credentials, arguments.insecure_tokens) {
+        (Some(_), _) => Transport::Encrypted,
+        (None, true) => Transport::PlainOnPurpose,
+        (None, false) => Transport::Plain,
+    };
+    access.check_transport(transport, &server::addresses(&listeners))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
     let log = watch_signals(&stop, console, manager, log, credentials.clone())
         .map_err(|error| Error::local("watch", "signals", error))?;
-    announce(arguments, &listeners, credentials.as_ref(), console);
+    announce(arguments, &listeners, credentials.as_ref(), &access, console);
     manager.ready("Serving");
     let name = arguments.name.clone().unwrap_or_else(machine_name);
     let announcement = if arguments.no_discovery { None } else { answer_searches(&name, &listeners) };
@@ -267,7 +295,7 @@ fn serve(
         web: WebAccess { host_names: host_names(arguments), origins: arguments.allow_origin.clone() },
         relay: RelayConfig { max_size: arguments.relay_max_size.as_u64(), topic: arguments.relay_topic.clone() },
     };
-    let drained = server::run(&listeners, store, config, console.clone(), &stop)?;
+    let drained = server::run(&listeners, store, access, config, console.clone(), &stop)?;
     drop(announcement);
     log::info!(event = "stopped", transfers_cut = drained == Drained::Cut; "");
     log.flush();
@@ -342,14 +370,6 @@ fn parse_topic(text: OsString) -> Result<RemotePath, String> {
     let topic = RemotePath::parse(text.as_bytes()).map_err(|error| error.to_string())?;
     topic.check_portable().map_err(|error| error.to_string())?;
     Ok(topic)
-}
-
-/// A duration as people write it: `30d`, `2w`, `12h 30m`. Not months and years, which are of no fixed length.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = "not a duration such as 30d, 12h or 90m";
-    let span: jiff::Span = text.parse().map_err(|_| wrong)?;
-    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong)?;
-    Ok(Duration::try_from(duration).ok().filter(|duration| !duration.is_zero()).ok_or(wrong)?)
 }
 
 fn deadlines(arguments: &Arguments) -> Deadlines {
@@ -465,7 +485,13 @@ fn watch_signals(
     Ok(log)
 }
 
-fn announce(arguments: &Arguments, listeners: &[TcpListener], credentials: Option<&Credentials>, console: &Console) {
+fn announce(
+    arguments: &Arguments,
+    listeners: &[TcpListener],
+    credentials: Option<&Credentials>,
+    access: &Access,
+    console: &Console,
+) {
     let addresses = server::addresses(listeners);
     let policy = match (arguments.read_only, arguments.allow_overwrite) {
         (true, _) => "read-only",
@@ -473,8 +499,6 @@ fn announce(arguments: &Arguments, listeners: &[TcpListener], credentials: Optio
         _ => "uploads add, never replace",
     };
     let version = env!("CARGO_PKG_VERSION");
-    let rights = if arguments.read_only { "read files" } else { "read and add files: --read-only" };
-    let warning = format!("Anyone on this network can {rights}");
     let is_reachable = addresses.iter().any(|address| !address.ip().is_loopback());
     let fingerprint = credentials.map(|it| it.identity().fingerprint().to_string());
     console.greet(&Banner {
@@ -485,13 +509,24 @@ fn announce(arguments: &Arguments, listeners: &[TcpListener], credentials: Optio
         addresses: &addresses,
         fingerprint: fingerprint.as_deref(),
         logs: &shown(&arguments.log_dir),
-        warning: is_reachable.then_some(&warning),
+        rights: who_may(arguments, access, is_reachable).as_deref(),
     });
     if let Some(fingerprint) = fingerprint {
         log::info!(event = "certificate", fingerprint:%; "");
     }
     let all: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-    log::info!(event = "start", version, dir:% = arguments.dir.display(), policy, listening:% = all.join(","); "");
+    log::info!(event = "start", version, dir:% = arguments.dir.display(), policy, listening:% = all.join(","),
+        tokens = access.count(), anonymous:% = access.anonymous(); "");
+}
+
+/// Who may do what; nothing if that is everything, and only this machine can.
+fn who_may(arguments: &Arguments, access: &Access, is_reachable: bool) -> Option<String> {
+    let (anonymous, tokens) = (access.anonymous(), access.count());
+    if anonymous != Rights::ALL || tokens > 0 {
+        return Some(format!("Tokens: {tokens}; who has none may: {anonymous}"));
+    }
+    let rights = if arguments.read_only { "read files" } else { "read and add files: --read-only" };
+    is_reachable.then(|| format!("Anyone on this network can {rights}"))
 }
 
 /// Lets clients find the server. A network on which that cannot be done is one on which addresses are typed.

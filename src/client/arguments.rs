@@ -42,6 +42,13 @@ pub(super) struct Settings {
     #[arg(short, long, default_value_t = 9000, env = "HOSTDIR_PORT", global = true)]
     pub(super) port: u16,
 
+    /// A file with the token that shows who asks, readable by nobody else; the variable HOSTDIR_TOKEN may hold one, too
+    #[arg(long, value_name = "FILE", env = "HOSTDIR_TOKEN_FILE", global = true)]
+    pub(super) token_file: Option<PathBuf>,
+
+    /// Ask for the token on the terminal, without showing it
+    #[arg(long, env = "HOSTDIR_ASK_TOKEN", value_parser = BoolishValueParser::new(), global = true)]
+    pub(super) ask_token: bool,
     /// Encrypt, and know the server by its key; done by itself for a server that is known so
     #[arg(long, env = "HOSTDIR_TLS", value_parser = BoolishValueParser::new(), global = true)]
     pub(super) tls: bool,

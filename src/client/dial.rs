@@ -68,7 +68,7 @@ impl Link {
             let expected = self.trust.expected(&self.target, self.tls)?;
             let (mut stream, peer, registration) = self.connect()?;
             if self.secure(&mut stream, peer, expected)? == Verdict::Trusted {
-                return Session::greet(stream, peer, registration);
+                return Session::greet(stream, peer, self.token.clone(), registration);
             }
             stream.close(LAST_WORD);
         }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `cancel` | Ctrl-C |
 //! | `known_servers`, `trust` | the keys of servers that are spoken to with TLS, and who decides on them |
+//! | `token` | where the token comes from that shows who asks |
 //! | `dial` | from a name to a connection that may be spoken on |
 //! | `session` | one connection: greeting, requests and their answers |
 //! | `folder`, `open_folders` | the download folder: what is there, partial files, places |
@@ -46,6 +47,7 @@ pub mod session;
 mod stream;
 mod subscribe;
 pub mod terminal;
+mod token;
 mod topics;
 mod trust;
 mod upload;

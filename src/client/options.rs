@@ -3,7 +3,7 @@
 use super::cancel::Cancel;
 use super::dial::Target;
 use super::trust::Trust;
-use crate::wire::OnConflict;
+use crate::wire::{OnConflict, Token};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ pub(super) struct Link {
     /// Whether TLS is asked for; a server that is known so is spoken to with it either way.
     pub(super) tls: bool,
     pub(super) trust: Arc<Trust>,
+    /// What shows the server who asks.
+    pub(super) token: Option<Token>,
     pub(super) silence: Duration,
     pub(super) retries: u32,
     pub(super) cancel: Cancel,

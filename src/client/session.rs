@@ -11,7 +11,7 @@ use crate::escape::harmless;
 use crate::transfer::{Counter, Progress, Received, Sink, discard, receive};
 use crate::wire::{
     End, Entry, ErrorCode, Fault, FileHeader, Hello, Kind, List, Listed, LiveHeader, PROTOCOL_VERSION, RemoteFolder,
-    RemotePath, Reply, Request, Violation, Welcome,
+    RemotePath, Reply, Request, Token, Violation, Welcome,
 };
 use std::fs::File;
 use std::io;
@@ -47,11 +47,11 @@ struct Due {
 }
 
 impl Session {
-    /// Greets the server on a connection on which nothing was said yet. `registration` keeps it among those that Ctrl-C cuts.
+    /// Greets the server on a connection on which nothing was said yet; `token` shows who greets. `registration` keeps it among those that Ctrl-C cuts.
     ///
     /// # Errors
     /// [`Error::Network`] with the cure; [`Error::Violation`] if it is not a hostdir server; [`Error::Refused`].
-    pub fn greet(stream: Stream, peer: SocketAddr, registration: Registration) -> Result<Self> {
+    pub fn greet(stream: Stream, peer: SocketAddr, token: Option<Token>, registration: Registration) -> Result<Self> {
         let mut connection = Connection::over(stream);
         connection.send_preamble()?;
         let agent = Some(AGENT.into());
@@ -59,6 +59,7 @@ impl Session {
             min_version: PROTOCOL_VERSION,
             max_version: PROTOCOL_VERSION,
             agent,
+            token,
         }))?;
         connection.flush()?;
         let asked = Instant::now();
@@ -67,7 +68,7 @@ impl Session {
             Error::Timeout { limit, .. } => no_greeting(limit.as_secs()),
             error => error,
         })?;
-        let welcome = match next_reply(&mut connection)? {
+        let welcome = match next_reply(&mut connection).map_err(with_cure)? {
             Reply::Welcome(welcome) if welcome.version == PROTOCOL_VERSION => welcome,
             Reply::Welcome(_) => return Err(Violation::Contradiction("the server chose a version not offered").into()),
             reply => return Err(Violation::Unexpected(reply.kind()).into()),
@@ -324,6 +325,17 @@ fn is_asked_for(asked: &[u8], recursive: bool, folder: &RemoteFolder, entries: &
 fn no_greeting(seconds: u64) -> Error {
     let why = format!("connected, but no greeting in {seconds} s: is it a hostdir server?");
     Error::network("connect", io::Error::new(io::ErrorKind::NotConnected, why))
+}
+
+/// Says where a token can come from, if it is that.
+fn with_cure(error: Error) -> Error {
+    match error {
+        Error::Refused { code: ErrorCode::Unauthorized, message } => {
+            let cure = "give one with --token-file, --ask-token or HOSTDIR_TOKEN";
+            Error::refused(ErrorCode::Unauthorized, format!("{message}; {cure}"))
+        }
+        error => error,
+    }
 }
 
 fn next_reply(connection: &mut Connection) -> Result<Reply> {

@@ -3,13 +3,14 @@
 //! Owns the caps (all connections; those of one address) and the means to reach a running session: to show it, to wake
 //! it, to cut it.
 
+use crate::access::Caller;
 use crate::connection::Interrupt;
 use crate::error::{Error, Result};
 use crate::transfer::Progress;
 use crate::wire::ErrorCode;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(super) struct Live {
     /// What is transferred, or was last: harmless text.
     transfer_name: Mutex<String>,
     unconfirmed_since: Mutex<Option<Instant>>,
+    caller: Mutex<Option<Caller>>,
+    is_revoked: AtomicBool,
 }
 
 /// The transfer that a session is at.
@@ -110,6 +113,8 @@ impl Registry {
             transfer: Mutex::default(),
             transfer_name: Mutex::default(),
             unconfirmed_since: Mutex::default(),
+            caller: Mutex::default(),
+            is_revoked: AtomicBool::new(false),
         });
         sessions.live.insert(key, Arc::clone(&live));
         Ok(Admitted { registry: Arc::clone(self), key, live })
@@ -178,6 +183,28 @@ impl Live {
     /// Milliseconds since the connection came.
     pub(super) fn age_ms(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Who it is, once that is known.
+    pub(super) fn caller(&self) -> Option<Caller> {
+        lock(&self.caller).clone()
+    }
+
+    pub(super) fn set_caller(&self, caller: Caller) {
+        *lock(&self.caller) = Some(caller);
+    }
+
+    /// It has lost its rights; whether that was known.
+    pub(super) fn revoke(&self) -> bool {
+        self.is_revoked.swap(true, Ordering::AcqRel)
+    }
+
+    /// What ends it, if it has lost its rights.
+    pub(super) fn check_revoked(&self) -> Result<()> {
+        if self.is_revoked.load(Ordering::Acquire) {
+            return Err(Error::refused(ErrorCode::Unauthorized, "the token was revoked, was changed, or has expired"));
+        }
+        Ok(())
     }
 
     pub(super) fn set_interrupt(&self, interrupt: Interrupt) {

@@ -61,6 +61,7 @@ pub(super) fn answer(session: &mut Session<'_>, get: &Get) -> Result<()> {
 
 fn find(session: &Session<'_>, get: &Get) -> Result<(RemotePath, Part)> {
     let path = RemotePath::parse(&get.path)?;
+    session.caller.may_fetch(&path)?;
     let open = session.shared.store.open_file(&path)?;
     if get.version.as_ref().is_some_and(|version| *version != open.state.version) {
         return Err(changed());

@@ -6,12 +6,13 @@ use super::admission::Direction;
 use super::get;
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
+use crate::access::Caller;
 use crate::connection::{Connection, Sent};
 use crate::error::{Error, Result};
 use crate::root::OpenFile;
 use crate::store::{self, Arrival, LiveReader, LiveSource, Next, PATIENCE};
 use crate::transfer::{Outlet, Progress, send_range};
-use crate::wire::{Digest, End, ErrorCode, Get, LiveHeader, LiveId, RawBytes, RemotePath, Reply, Violation};
+use crate::wire::{Digest, End, ErrorCode, Get, LiveHeader, LiveId, RawBytes, RemotePath, Reply, Version, Violation};
 use std::time::{Duration, Instant};
 
 /// How long a sender may be away before those who wait for its bytes are sent away, too.
@@ -26,7 +27,7 @@ pub(super) fn answer(session: &mut Session<'_>, get: &Get, id: LiveId) -> Result
         return Err(Violation::Contradiction("a live GET with a length or a digest").into());
     }
     let source = RemotePath::parse(&get.path).map_err(Error::from).and_then(|path| {
-        let source = session.shared.store.open_live(id, &path, get.offset, get.version.as_ref())?;
+        let source = open(session.shared, &session.caller, id, &path, (get.offset, get.version.as_ref()))?;
         Ok((path, source))
     });
     let (path, source) = match source {
@@ -53,6 +54,24 @@ pub(super) fn answer(session: &mut Session<'_>, get: &Get, id: LiveId) -> Result
             record.fail(session.shared, Status::of(&error), &error);
             Err(error)
         }
+    }
+}
+
+/// Opens what somebody asks for with a live id, if they may have it. Under one id a sender can go on elsewhere, so what has
+/// arrived may lie outside of what they may see: that is not there.
+pub(super) fn open(
+    shared: &Shared,
+    caller: &Caller,
+    id: LiveId,
+    path: &RemotePath,
+    (offset, version): (u64, Option<&Version>),
+) -> Result<LiveSource> {
+    caller.may_follow(path)?;
+    match shared.store.open_live(id, path, offset, version)? {
+        LiveSource::Arrived(arrival, _) if !caller.sees(&arrival.path) => {
+            Err(Error::refused(ErrorCode::NotFound, "no upload of that id is on its way"))
+        }
+        source => Ok(source),
     }
 }
 

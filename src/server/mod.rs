@@ -5,6 +5,7 @@
 //! still coming), `put`, `receipt`, `subscribe`, `receivers`. `web` answers the same by HTTP.
 
 mod admission;
+mod audit;
 mod certificate;
 mod confinement;
 mod console;
@@ -17,8 +18,10 @@ mod negotiate;
 mod put;
 mod receipt;
 mod receivers;
+mod recognise;
 mod record;
 mod refuse;
+mod revocation;
 mod session;
 mod shutdown;
 mod subscribe;
@@ -32,6 +35,7 @@ pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
 pub use web::{RelayConfig, WebAccess};
 
+use crate::access::{Access, Throttle};
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
 use crate::store::{Expiry, KEEP_PARTIAL, Limit, Opened, Store, Sweep, Watch};
@@ -82,6 +86,8 @@ pub struct Config {
 #[derive(Debug)]
 pub(super) struct Shared {
     store: Store,
+    access: Access,
+    throttle: Throttle,
     config: Config,
     registry: Arc<Registry>,
     stats: Stats,
@@ -105,7 +111,14 @@ impl Shared {
 ///
 /// # Errors
 /// [`crate::error::Error::Local`] if a thread that is needed from the start cannot be started.
-pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Console, stop: &Stop) -> Result<Drained> {
+pub fn run(
+    listeners: &[TcpListener],
+    store: Store,
+    access: Access,
+    config: Config,
+    console: Console,
+    stop: &Stop,
+) -> Result<Drained> {
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let descriptors = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
     let descriptors = descriptors.unwrap_or(usize::MAX);
@@ -118,12 +131,15 @@ pub fn run(listeners: &[TcpListener], store: Store, config: Config, console: Con
         grouped: put::Grouped::new(descriptors),
         mimes: web::Mimes::default(),
         store,
+        access,
+        throttle: Throttle::default(),
         config,
     });
     let refuser = Refuser::start()?;
     shared.console.watch(Arc::downgrade(&shared));
     watch_files(&shared)?;
     expire_files(&shared)?;
+    revocation::watch(&shared)?;
     let mut swept = Instant::now();
     while !stop.is_asked() {
         wait(listeners, stop);

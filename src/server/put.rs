@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::store::{Answer, Finished, NewFolder, Offered, Plan, Upload};
 use crate::transfer::{Received, discard, receive};
 use crate::wire::{
-    Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, Reply, Request, Stored, TransferId,
-    Violation,
+    Abandon, Begin, ErrorCode, Finish, Kind, Offer, Put, PutKind, RawBytes, RemotePath, Reply, Request, Stored,
+    TransferId, Violation,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -155,11 +155,17 @@ fn settle_folders(session: &mut Session<'_>, folders: Vec<(NewFolder, TransferId
     Ok(())
 }
 
+/// Whether whoever asks may put this here. A path that is none is refused by the store.
+fn check(session: &Session<'_>, put: &Put) -> Result<()> {
+    RemotePath::parse(&put.path).map_or(Ok(()), |path| session.caller.may_put(&path, put.kind, put.on_conflict))
+}
+
 fn make_folder(session: &mut Session<'_>, put: &Put) -> Result<()> {
     if !session.group.finished.is_empty() {
         session.settle()?;
     }
-    match session.shared.store.make_folder(&put.path, put.modified) {
+    let made = check(session, put).and_then(|()| session.shared.store.make_folder(&put.path, put.modified));
+    match made {
         Ok(folder) => {
             let transfer = session.shared.next_transfer();
             session.group.push_folder(folder, transfer, &session.shared.grouped);
@@ -172,11 +178,11 @@ fn make_folder(session: &mut Session<'_>, put: &Put) -> Result<()> {
 /// A PUT that asks: is the file there, or part of it?
 fn offer(session: &mut Session<'_>, put: &Put) -> Result<()> {
     session.settle()?;
-    let connection = &mut session.connection;
     let store = &session.shared.store;
-    let interrupt = connection.interrupt();
     let publisher = Some(session.live.peer.ip().to_string());
-    let plan = store.plan(put).map(|plan| Plan { publisher, ..plan });
+    let plan = check(session, put).and_then(|()| store.plan(put)).map(|plan| Plan { publisher, ..plan });
+    let connection = &mut session.connection;
+    let interrupt = connection.interrupt();
     let found = plan.and_then(|plan| store.offer(plan, interrupt, &mut || wait_frame(connection)));
     let record = |path: String| session.record(Direction::Upload, path, put.size);
     match found {
@@ -203,9 +209,11 @@ fn take_at_once(session: &mut Session<'_>, put: &Put) -> Result<()> {
     let store = &session.shared.store;
     let mut record = session.record(Direction::Upload, crate::escape::harmless(&put.path), put.size);
     let publisher = Some(session.live.peer.ip().to_string());
-    match store.plan(put).and_then(|plan| store.begin_small(Plan { publisher, ..plan })) {
+    let plan = check(session, put).and_then(|()| store.plan(put));
+    match plan.and_then(|plan| store.begin_small(Plan { publisher, ..plan })) {
         Ok(upload) => take(session, upload, record),
         Err(error) => {
+            session.asked("PUT", &put.path).log(&error);
             record.size = None;
             refuse_and_discard(session, record, error)
         }

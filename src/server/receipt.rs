@@ -2,10 +2,11 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::Shared;
+use super::receivers;
 use super::record::{self, Record, Status};
 use super::session::Session;
 use crate::error::Result;
-use crate::wire::{Receipt, ReceiptOutcome};
+use crate::wire::{Receipt, ReceiptOutcome, Right};
 use std::collections::VecDeque;
 
 /// Downloads whose receipt may still come; those beyond are logged without.
@@ -51,7 +52,10 @@ pub(super) fn note(session: &mut Session<'_>, receipt: Receipt) -> Result<()> {
     if let Some(record) = &record {
         record.end(session.shared, status, cause);
     }
-    if let (Some(number), Some(subscriber)) = (receipt.number, receipt.subscriber) {
+    if let (Some(number), Some(subscriber)) = (receipt.number, receipt.subscriber)
+        && receivers::sees(session.shared, &session.caller, number).unwrap_or(false)
+        && session.caller.grant().has(Right::Subscribe)
+    {
         let peer = session.live.peer;
         if session.shared.store.note_received(number, subscriber, &peer.to_string(), receipt.outcome) {
             let path = record.as_ref().map(|record| record.path.as_str());

@@ -1,7 +1,9 @@
 //! RECEIVERS (PROTOCOL.md, section 16): who received an arrival.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::Shared;
 use super::session::{Session, wait_frame};
+use crate::access::Caller;
 use crate::error::{Error, Result};
 use crate::wire::{ErrorCode, Received, Receiver, ReceiverState, Receivers, Reply};
 use std::time::{Duration, Instant};
@@ -18,13 +20,17 @@ const MOST: usize = 1000;
 /// Answers RECEIVERS, as soon as nobody fetches the arrival any more, or the wait is over.
 pub(super) fn answer(session: &mut Session<'_>, request: Receivers) -> Result<()> {
     session.settle()?;
+    session.asked("RECEIVERS", b"").note(session.caller.may_ask_receivers())?;
     session.connection.flush()?;
+    if !sees(session.shared, &session.caller, request.number)? {
+        return Err(not_known());
+    }
     let began = Instant::now();
     let wait = Duration::from_secs(request.wait.min(LONGEST));
     let mut said = began;
     let mut receivers = loop {
         let receivers = session.shared.store.receivers(request.number);
-        let receivers = receivers.ok_or_else(|| Error::refused(ErrorCode::NotFound, "who received it is not known"))?;
+        let receivers = receivers.ok_or_else(not_known)?;
         let is_settled = receivers.iter().all(|receiver| receiver.state != ReceiverState::Fetching);
         if is_settled || began.elapsed() >= wait || session.shared.registry.is_draining() {
             break receivers;
@@ -40,4 +46,17 @@ pub(super) fn answer(session: &mut Session<'_>, request: Receivers) -> Result<()
     let more = receivers.len().saturating_sub(MOST) as u64;
     receivers.truncate(MOST);
     session.reply(&Reply::Received(Received { receivers, more }))
+}
+
+/// Whether an arrival is in a folder of somebody's. One that is elsewhere is as little known to them as one that never was.
+pub(super) fn sees(shared: &Shared, caller: &Caller, number: u64) -> Result<bool> {
+    if caller.grant().is_everywhere() {
+        return Ok(true);
+    }
+    let Some(journal) = shared.store.journal() else { return Ok(false) };
+    Ok(journal.find_number(number)?.is_some_and(|arrival| caller.sees(&arrival.path)))
+}
+
+fn not_known() -> Error {
+    Error::refused(ErrorCode::NotFound, "who received it is not known")
 }

@@ -5,16 +5,19 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::admission::{Admitted, Direction, Live};
+use super::audit::Asked;
 use super::negotiate::negotiate;
 use super::put::Group;
 use super::receipt::Unconfirmed;
+use super::recognise::{self, Shown};
 use super::record::{Record, Status, Via};
 use super::{Shared, get, list, put, receipt, receivers, subscribe, web};
+use crate::access::Caller;
 use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::store::{Follower, Upload};
-use crate::wire::{ErrorCode, Guess, Hello, Kind, PROTOCOL_VERSION, Reply, Request, Violation, Welcome};
+use crate::wire::{ErrorCode, Guess, Hello, Kind, PROTOCOL_VERSION, Reply, Request, Right, Violation, Welcome};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +36,8 @@ pub(super) struct Session<'a> {
     pub(super) offered: Option<(Upload, Record)>,
     /// What it follows, also while it fetches what it was told of.
     pub(super) follower: Option<Follower>,
+    /// Who asks.
+    pub(super) caller: Caller,
     /// Whether the peer is known to speak this protocol: another one is closed without a word.
     is_native: bool,
 }
@@ -63,12 +68,14 @@ impl<'a> Session<'a> {
     fn new(connection: Connection, live: Arc<Live>, shared: &'a Shared) -> Self {
         let (group, unconfirmed) = (Group::default(), Unconfirmed::default());
         let (offered, follower) = (None, None);
-        Self { connection, shared, live, group, unconfirmed, offered, follower, is_native: false }
+        let caller = Caller::nobody();
+        Self { connection, shared, live, group, unconfirmed, offered, follower, caller, is_native: false }
     }
 
     fn run(mut self) {
         let peer = self.live.peer;
         let result = self.greet().and_then(|()| self.serve());
+        let result = self.live.check_revoked().and(result);
         match &result {
             Ok(()) => log::info!(event = "disconnect", client:% = peer, ms = self.live.age_ms(); ""),
             Err(error) => {
@@ -104,7 +111,11 @@ impl<'a> Session<'a> {
         check_version(&hello)?;
         let peer = self.live.peer;
         let agent = harmless(hello.agent.unwrap_or_default().as_bytes());
-        log::info!(event = "connect", client:% = peer, agent:%; "");
+        let shown = if hello.token.is_some() { Shown::Something } else { Shown::Nothing };
+        let caller = self.asked("HELLO", b"").note(self.shared.access.caller(hello.token.as_ref()));
+        self.caller = recognise::admit(self.shared, &self.live, shown, caller)?;
+        let token = self.caller.grant();
+        log::info!(event = "connect", client:% = peer, agent:%, token:%; "");
         self.shared.console.joined(peer);
         let store = self.shared.store.config();
         self.connection.send_reply(&Reply::Welcome(Welcome {
@@ -112,8 +123,9 @@ impl<'a> Session<'a> {
             agent: Some(AGENT.into()),
             name: Some(self.shared.config.name.clone()),
             read_only: store.read_only,
-            overwrite: store.overwrite && !store.read_only,
+            overwrite: store.overwrite && !store.read_only && token.has(Right::Overwrite),
             max_file_size: store.max_file_size,
+            rights: token.told(),
         }))?;
         self.connection.welcomed();
         Ok(())
@@ -154,6 +166,7 @@ impl<'a> Session<'a> {
             Some(Incoming::Data(_)) => return Err(Violation::Unexpected(Kind::Data).into()),
             None => return self.ended(),
         };
+        self.live.check_revoked()?;
         self.connection.restart_pace();
         match self.dispatch(request) {
             Ok(()) => Ok(Next::Request),
@@ -207,9 +220,19 @@ impl<'a> Session<'a> {
         Record::begin(self.shared, self.live.peer, Via::Native, direction, path, size)
     }
 
+    /// What the log says of a request that is not allowed.
+    pub(super) fn asked<'b>(&'b self, command: &'b str, path: &'b [u8]) -> Asked<'b> {
+        Asked { client: self.live.peer, caller: &self.caller, command, path }
+    }
+
     /// Logs a transfer that was refused before it began, and gives its error back.
     pub(super) fn refuse(&self, direction: Direction, path: &[u8], error: Error) -> Error {
         self.record(direction, harmless(path), None).fail(self.shared, Status::Refused, &error);
+        let command = match direction {
+            Direction::Download => "GET",
+            Direction::Upload => "PUT",
+        };
+        self.asked(command, path).log(&error);
         error
     }
 }

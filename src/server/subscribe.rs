@@ -8,6 +8,7 @@
 
 use super::Shared;
 use super::session::Session;
+use crate::access::Caller;
 use crate::connection::Ready;
 use crate::error::{Error, Result};
 use crate::store::{Arrival, Follower, Journal, Notice, Store, Told};
@@ -35,9 +36,11 @@ struct Start {
 /// Answers SUBSCRIBE: SUBSCRIBED, events, and PAUSED as soon as the client has something to say.
 pub(super) fn answer(session: &mut Session<'_>, subscribe: &Subscribe) -> Result<()> {
     session.settle()?;
-    let Session { shared, connection, live, .. } = session;
+    let asked = subscribe.folders.iter().map(|folder| folder.0.as_slice()).collect::<Vec<_>>().join(&b',');
+    let Session { shared, connection, live, caller, .. } = session;
     let mut send = |reply: &Reply| connection.send_reply(reply);
-    let mut subscription = Subscription::begin(shared, live.peer, subscribe, &mut send)?;
+    let begun = Subscription::begin(shared, live.peer, caller, subscribe, &mut send);
+    let mut subscription = session.asked("SUBSCRIBE", &asked).note(begun)?;
     session.follower = None;
     // Whatever happened since it began to follow.
     let mut ready = Ready { input: session.connection.has_input(), other: true };
@@ -69,23 +72,34 @@ pub(super) struct Subscription {
     position: u64,
     /// Up to which number the subscriber knows that.
     told: u64,
+    counts: Counts,
+}
+
+/// Whether a subscriber is told how many arrivals were lost, in all folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    Told,
+    Hidden,
 }
 
 /// Sends an event to a subscriber.
 pub(super) type Send<'a> = dyn FnMut(&Reply) -> Result<()> + 'a;
 
 impl Subscription {
-    /// Begins as a SUBSCRIBE says, and sends where that is, and what was missed.
+    /// Begins as a SUBSCRIBE says, in as much of its folders as the caller may follow, and sends where that is, and what was
+    /// missed.
     ///
     /// # Errors
     /// The refusals of SUBSCRIBE; those of `send`.
     pub(super) fn begin(
         shared: &Shared,
         client: SocketAddr,
+        caller: &Caller,
         subscribe: &Subscribe,
         send: &mut Send<'_>,
     ) -> Result<Self> {
-        let folders = folders(subscribe)?;
+        let folders = caller.followed(&folders(subscribe)?)?;
+        let counts = if caller.grant().is_everywhere() { Counts::Told } else { Counts::Hidden };
         let subscriber = subscribe.subscriber.map(|id| (id, client.to_string()));
         // Followed first, so that whatever comes after the journal was looked at is heard of.
         let (follower, journal) = shared.store.follow(folders, subscriber)?;
@@ -95,7 +109,7 @@ impl Subscription {
             send(&Reply::Gap(gap))?;
         }
         log::info!(event = "subscribe", client:%, after; "");
-        Ok(Self { follower, position: after, told: after })
+        Ok(Self { follower, position: after, told: after, counts })
     }
 
     /// Readable as soon as there is something to tell.
@@ -126,7 +140,8 @@ impl Subscription {
                     self.position = up_to;
                 }
                 Told::Gap(up_to, missed) => {
-                    send(&Reply::Gap(Gap { after: up_to, missed: Some(missed) }))?;
+                    let missed = (self.counts == Counts::Told).then_some(missed);
+                    send(&Reply::Gap(Gap { after: up_to, missed }))?;
                     (self.position, self.told) = (up_to, up_to);
                 }
                 Told::Nothing(position) => {

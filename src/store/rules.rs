@@ -45,6 +45,17 @@ impl Rule {
     }
 }
 
+/// A duration as people write it: `30d`, `2w`, `12h 30m`. Not months and years, which are of no fixed length.
+///
+/// # Errors
+/// A sentence, for what is none, and for nothing at all.
+pub fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
+    let wrong = "not a duration such as 30d, 12h or 90m";
+    let span: jiff::Span = text.parse().map_err(|_| wrong)?;
+    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong)?;
+    Ok(Duration::try_from(duration).ok().filter(|duration| !duration.is_zero()).ok_or(wrong)?)
+}
+
 impl Store {
     /// Most bytes that a file of this name may have under the quotas of its folders.
     ///

@@ -70,6 +70,7 @@ error_codes! {
     19 Unavailable "unavailable" "The server could not do it.";
     20 BadName "bad-name" "A name that other systems cannot hold.";
     21 Expired "expired" "It was here, and was removed by a rule of the operator.";
+    22 Unauthorized "unauthorized" "No token, or none that holds.";
 }
 
 impl ErrorCode {
@@ -84,6 +85,7 @@ impl ErrorCode {
                 | Self::Timeout
                 | Self::ShuttingDown
                 | Self::Superseded
+                | Self::Unauthorized
         )
     }
 }

@@ -8,7 +8,8 @@ use super::topic::{
 };
 use super::upload::{Abandon, Begin, Finish, Offer, Put, Stored};
 use super::{
-    Digest, ErrorCode, FRAME_HEADER, FrameHeader, Kind, LiveId, RawBytes, SubscriberId, TransferId, Version, Violation,
+    Digest, ErrorCode, FRAME_HEADER, FrameHeader, Kind, LiveId, RawBytes, Rights, SubscriberId, Token, TransferId,
+    Version, Violation,
 };
 use minicbor::{Decode, Decoder, Encode, decode};
 
@@ -25,6 +26,9 @@ pub struct Hello {
     /// Program and version, for the log; hostile like any name.
     #[n(2)]
     pub agent: Option<String>,
+    /// Who asks, if it can show that.
+    #[n(3)]
+    pub token: Option<Token>,
 }
 
 /// WELCOME: the server's first frame.
@@ -49,6 +53,9 @@ pub struct Welcome {
     /// Largest file that PUT may store, in bytes.
     #[n(5)]
     pub max_file_size: Option<u64>,
+    /// What the client may do; absent: everything that the server does.
+    #[n(6)]
+    pub rights: Option<Rights>,
 }
 
 /// LIST: asks for the entries of a folder or a tree.

@@ -12,7 +12,9 @@ mod identity;
 mod message;
 mod path;
 pub mod relay;
+mod rights;
 mod sniff;
+mod token;
 mod topic;
 mod upload;
 mod violation;
@@ -26,7 +28,9 @@ pub use message::{
     Request, Welcome,
 };
 pub use path::{NameError, PathError, RemoteFolder, RemotePath};
+pub use rights::{Right, Rights};
 pub use sniff::{Guess, PREAMBLE, sniff};
+pub use token::Token;
 pub use topic::{
     Abandoned, Arrived, Arriving, Gap, LiveHeader, Position, Received, Receiver, ReceiverState, Receivers, Subscribe,
     Subscribed,

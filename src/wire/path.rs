@@ -140,6 +140,13 @@ impl RemoteFolder {
         self.0.as_ref().map_or(&[], RemotePath::as_bytes)
     }
 
+    /// Whether the bytes of a path, or of a folder's path, are those of this folder or of something below it.
+    #[must_use]
+    pub fn contains(&self, path: &[u8]) -> bool {
+        let rest = path.strip_prefix(self.as_bytes());
+        rest.is_some_and(|rest| self.0.is_none() || rest.is_empty() || rest.starts_with(b"/"))
+    }
+
     /// The path of what is called `name` in this folder; `name` may have several components.
     ///
     /// # Errors

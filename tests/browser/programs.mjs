@@ -147,8 +147,8 @@ export class Server {
     }
 
     /** Runs the real client to its end, and gives what it printed. */
-    async client(args, { input = "", cwd = this.logs } = {}) {
-        const child = this.clientRunning(args, { cwd });
+    async client(args, { input = "", ...options } = {}) {
+        const child = this.clientRunning(args, options);
         child.stdin.end(input);
         const code = await child.ended;
         assert.equal(code, 0, `client ${args.join(" ")}: ${child.said}`);
@@ -156,11 +156,23 @@ export class Server {
     }
 
     /** The real client, running. */
-    clientRunning(args, { cwd = this.logs } = {}) {
+    clientRunning(args, { cwd = this.logs, token = "" } = {}) {
         const trust = this.isSecured ? ["--tls", "--accept-new"] : [];
         // The servers that it knows are none of the user's who runs the tests.
-        const env = { ...process.env, XDG_DATA_HOME: this.logs };
+        const env = { ...process.env, XDG_DATA_HOME: this.logs, HOSTDIR_TOKEN: token };
         return start(HOSTDIR_CLIENT, ["--ip", "127.0.0.1", "--port", String(this.port), "--no-input", ...trust, ...args], { cwd, env });
+    }
+
+    /** Makes a token, as an operator does. */
+    async token(name, ...args) {
+        const child = start(HOSTDIR_SERVER, ["token", "add", name, "--dir", this.dir, ...args]);
+        assert.equal(await child.ended, 0, child.said);
+        return /^hd_\w+$/m.exec(child.said)[0];
+    }
+
+    async revoke(name) {
+        const child = start(HOSTDIR_SERVER, ["token", "revoke", name, "--dir", this.dir]);
+        assert.equal(await child.ended, 0, child.said);
     }
 
     /** Uploads a file by HTTP, as a script would. */

@@ -6,8 +6,8 @@ import path from "node:path";
 import { test } from "node:test";
 import axe from "axe-core";
 import {
-    content, dragOver, event, events, follow, PAGE, partial, row, scene, sceneByLine, Server, sparse, uploadIs, uploadRow, visitor,
-    write,
+    content, directory, dragOver, event, events, follow, PAGE, partial, row, scene, sceneByLine, Server, sparse, uploadIs,
+    uploadRow, visitor, write,
 } from "./scene.mjs";
 
 const WIDTHS = [360, 800, 1280];
@@ -62,6 +62,19 @@ function cutListings(page, limit) {
     const cut = (url) => url.replace(/limit=\d+/, `limit=${limit}`);
     return page.route("**/api/list?*", (route) => route.continue({ url: cut(route.request().url()) }));
 }
+
+test("whoever is asked for a token can read that, at every width", async (t) => {
+    const server = new Server(t, directory(t), []);
+    await server.token("phone", "--rights", "all");
+    await server.start();
+    const { page } = await visitor(t);
+    await page.goto(server.url);
+    await page.locator("#link[data-state=locked]").waitFor();
+    await page.locator("#token").fill("hd_wrong");
+    await page.locator("#token").press("Enter");
+    await page.locator("#enter-problem").waitFor();
+    await look(page, "a token is wanted");
+});
 
 test("every state of the files can be read by everybody, at every width", async (t) => {
     const sized = { "notes.txt": content(40_000), "film.mkv": content(3_000_000) };

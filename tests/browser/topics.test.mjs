@@ -146,7 +146,7 @@ test("what the server has forgotten is said plainly", async (t) => {
     await meanwhile(t, server, async (elsewhere) => {
         // One after the other: the journal drops what it forgets by the segment, and a batch is in one.
         for (let number = 1; number <= 40; number += 1) await elsewhere.put(`chat/${number}.bin`, String(number));
-        // A file that is there without an arrival, and as new as this, would be let arrive once more.
+        // Files of arrivals that were forgotten this lately may arrive once more (PROTOCOL.md, section 16).
         fs.rmSync(path.join(server.dir, "chat"), { recursive: true });
     });
     await events(page, "gap").getByText(/^\d+ arrivals are gone from the server's history\.$/).waitFor();

@@ -179,7 +179,15 @@ impl Peer {
 }
 
 pub fn welcome() -> Welcome {
-    Welcome { version: 1, agent: None, name: None, read_only: false, overwrite: false, max_file_size: None }
+    Welcome {
+        version: 1,
+        agent: None,
+        name: None,
+        read_only: false,
+        overwrite: false,
+        max_file_size: None,
+        rights: None,
+    }
 }
 
 pub fn file(name: &[u8], size: u64) -> Entry {

@@ -3,7 +3,7 @@
 use hostdir::wire::{
     Begin, Digest, End, Entry, ErrorCode, FRAME_HEADER, Fault, FileHeader, Finish, FrameHeader, Get, Hello, Kind, List,
     Listed, Offer, OnConflict, PREAMBLE, Phase, Put, PutKind, RawBytes, Receipt, ReceiptOutcome, Reply, Request,
-    Stored, TransferId, UploadId, Welcome,
+    Stored, Token, TransferId, UploadId, Welcome,
 };
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -107,9 +107,29 @@ impl RawClient {
     }
 
     pub fn say_hello(&mut self) -> io::Result<()> {
+        self.say_hello_as(None)
+    }
+
+    /// Says preamble and HELLO with a token, or with none.
+    pub fn say_hello_as(&mut self, token: Option<&str>) -> io::Result<()> {
         let mut bytes = PREAMBLE.to_vec();
-        Request::Hello(Hello { min_version: 1, max_version: 1, agent: Some("test".into()) }).encode(&mut bytes);
+        let token = token.and_then(|token| Token::new(token.as_bytes()));
+        Request::Hello(Hello { min_version: 1, max_version: 1, agent: Some("test".into()), token }).encode(&mut bytes);
         self.raw(&bytes)
+    }
+
+    /// Greets with a token, or with none; the refusal, if it is one.
+    pub fn greet_as(&mut self, token: Option<&str>) -> io::Result<Result<Welcome, Fault>> {
+        self.say_hello_as(token)?;
+        self.read_preamble()?;
+        match self.receive()? {
+            Frame::Reply(Reply::Welcome(welcome)) => {
+                self.phase = Phase::Session;
+                Ok(Ok(welcome))
+            }
+            Frame::Reply(Reply::Error(fault)) => Ok(Err(fault)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Takes preamble and WELCOME.

@@ -100,6 +100,7 @@ fn describe_request(request: &Request, fields: &mut Fields) {
             fields.push("min version", hello.min_version);
             fields.push("max version", hello.max_version);
             fields.push_text("agent", hello.agent.as_ref());
+            fields.push_if_some("token", hello.token.as_ref().map(|token| bytes(token.secret())));
         }
         Request::List(list) => {
             fields.push_if_some("path", (!list.path.is_empty()).then(|| bytes(&list.path)));
@@ -157,6 +158,7 @@ fn describe_reply(reply: &Reply, fields: &mut Fields) {
             fields.push_unless_default("read only", welcome.read_only);
             fields.push_unless_default("overwrite", welcome.overwrite);
             fields.push_if_some("max file size", welcome.max_file_size);
+            fields.push_if_some("rights", welcome.rights.map(|rights| rights.bits()));
         }
         Reply::Entries(page) => {
             fields.push_if_some("folder", (!page.folder.is_empty()).then(|| bytes(&page.folder)));

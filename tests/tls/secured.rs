@@ -95,7 +95,9 @@ pub fn key_in(line: &str) -> Fingerprint {
 pub fn greeted(stream: Stream) -> Connection {
     let mut connection = Connection::over(stream);
     connection.send_preamble().unwrap();
-    connection.send_request(&Request::Hello(Hello { min_version: 1, max_version: 1, agent: None })).unwrap();
+    connection
+        .send_request(&Request::Hello(Hello { min_version: 1, max_version: 1, agent: None, token: None }))
+        .unwrap();
     connection.flush().unwrap();
     connection.read_preamble().unwrap();
     assert!(matches!(reply(&mut connection), Reply::Welcome(_)));
@@ -228,7 +230,15 @@ fn converse(mut connection: Connection, size: u64, script: &dyn Fn(Connection)) 
         match Request::decode(kind, body).unwrap() {
             Request::Hello(_) => {
                 let (agent, name, max_file_size) = (None, None, None);
-                let welcome = Welcome { version: 1, agent, name, read_only: false, overwrite: false, max_file_size };
+                let welcome = Welcome {
+                    version: 1,
+                    agent,
+                    name,
+                    read_only: false,
+                    overwrite: false,
+                    max_file_size,
+                    rights: None,
+                };
                 connection.send_reply(&Reply::Welcome(welcome)).unwrap();
                 connection.welcomed();
             }

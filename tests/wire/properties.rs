@@ -6,7 +6,7 @@ use hostdir::wire::*;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 
 fn raw() -> impl Strategy<Value = RawBytes> {
     vec(any::<u8>(), 0..40).prop_map(RawBytes)
@@ -40,9 +40,20 @@ fn error_code() -> impl Strategy<Value = ErrorCode> {
     any::<u16>().prop_map(ErrorCode::from_number)
 }
 
+fn rights() -> impl Strategy<Value = Rights> {
+    subsequence(Right::ALL.to_vec(), 0..=Right::ALL.len())
+        .prop_map(|rights| rights.into_iter().fold(Rights::NONE, |all, right| all | right))
+}
+
 prop_compose! {
-    fn hello()(min_version: u16, max_version: u16, agent: Option<String>) -> Request {
-        Request::Hello(Hello { min_version, max_version, agent })
+    fn hello()(
+        min_version: u16,
+        max_version: u16,
+        agent: Option<String>,
+        token in option::of(vec(any::<u8>(), 1..128)),
+    ) -> Request {
+        let token = token.and_then(|bytes| Token::new(&bytes));
+        Request::Hello(Hello { min_version, max_version, agent, token })
     }
 }
 
@@ -169,8 +180,9 @@ prop_compose! {
         read_only: bool,
         overwrite: bool,
         max_file_size: Option<u64>,
+        rights in option::of(rights()),
     ) -> Reply {
-        Reply::Welcome(Welcome { version, agent, name, read_only, overwrite, max_file_size })
+        Reply::Welcome(Welcome { version, agent, name, read_only, overwrite, max_file_size, rights })
     }
 }
 

@@ -91,13 +91,18 @@ fn requests() -> Vec<(&'static str, Request, &'static str)> {
     vec![
         (
             "HELLO, least",
-            Request::Hello(Hello { min_version: 1, max_version: 1, agent: None }),
+            Request::Hello(Hello { min_version: 1, max_version: 1, agent: None, token: None }),
             "00000005 01 a2 00 01 01 01",
         ),
         (
             "HELLO, full",
-            Request::Hello(Hello { min_version: 1, max_version: 300, agent: Some("client 0.1".into()) }),
-            "00000013 01 a3 00 01 01 19012c 02 6a636c69656e7420302e31",
+            Request::Hello(Hello {
+                min_version: 1,
+                max_version: 300,
+                agent: Some("client 0.1".into()),
+                token: Token::new(b"hd_abc"),
+            }),
+            "0000001b 01 a4 00 01 01 19012c 02 6a636c69656e7420302e31 03 4668645f616263",
         ),
         ("LIST, least", Request::List(List::default()), "00000001 02 a0"),
         (
@@ -210,6 +215,7 @@ fn replies() -> Vec<(&'static str, Reply, &'static str)> {
                 read_only: false,
                 overwrite: false,
                 max_file_size: None,
+                rights: None,
             }),
             "00000003 81 a1 00 01",
         ),
@@ -222,8 +228,9 @@ fn replies() -> Vec<(&'static str, Reply, &'static str)> {
                 read_only: true,
                 overwrite: true,
                 max_file_size: Some(1 << 40),
+                rights: Some(Right::Read | Right::Subscribe),
             }),
-            "00000023 81 a6 00 01 01 6a73657276657220302e31 02 6461c3b16f 03 f5 04 f5 05 1b0000010000000000",
+            "00000025 81 a7 00 01 01 6a73657276657220302e31 02 6461c3b16f 03 f5 04 f5 05 1b0000010000000000 06 11",
         ),
         ("ENTRIES, least", Reply::Entries(Entries::default()), "00000003 82 a1 01 80"),
         (

@@ -18,9 +18,10 @@ use super::session::Session;
 use super::terminal::Terminal;
 use super::terminal::progress::{Controls, Display, Progress};
 use super::trust::Trust;
-use super::{exit, menu};
+use super::{exit, menu, token};
 use crate::error::{Error, Result};
 use crate::manual;
+use crate::wire::Token;
 use clap::CommandFactory;
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ pub(super) struct Context {
     pub(super) terminal: Terminal,
     pub(super) cancel: Cancel,
     pub(super) trust: Arc<Trust>,
+    /// What shows the server who asks.
+    pub(super) token: Option<Token>,
     /// Whether somebody is at the keys while files move: in the menu. A command leaves standard input alone.
     pub(super) attended: bool,
 }
@@ -51,7 +54,11 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
     };
     let trust = Arc::new(Trust::new(&settings, &terminal, &cancel));
-    let context = Context { settings, terminal, cancel, trust, attended: false };
+    let mut context = Context { settings, terminal, cancel, trust, token: None, attended: false };
+    match token::find(context.settings.token_file.as_deref(), context.settings.ask_token, &context.cancel) {
+        Ok(token) => context.token = token,
+        Err(error) => return ExitCode::from(context.fail("token", &error)),
+    }
     let (name, result) = match command {
         None => ("menu", menu::run(&context)),
         Some(Command::List { paths, long, recursive, null, unsorted }) => {
@@ -124,6 +131,7 @@ impl Context {
             target: self.target(),
             tls: self.settings.tls,
             trust: Arc::clone(&self.trust),
+            token: self.token.clone(),
             silence: Duration::from_secs(self.settings.timeout),
             retries: self.settings.retries,
             cancel: self.cancel.clone(),

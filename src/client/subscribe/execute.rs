@@ -4,6 +4,7 @@
 //! that no name can be taken for an option.
 
 use super::arrival::Arrival;
+use crate::client::token;
 use crate::escape::harmless;
 use crate::wire::RemotePath;
 use std::ffi::OsStr;
@@ -33,6 +34,8 @@ impl Program {
             .env("HOSTDIR_DIGEST", arrival.digest.to_string())
             .env("HOSTDIR_SIZE", arrival.size.to_string())
             .env("HOSTDIR_NUMBER", arrival.number.map_or(String::new(), |number| number.value.to_string()))
+            // It has no business with it.
+            .env_remove(token::VARIABLE)
             .stdin(Stdio::null());
         if self.is_json
             && let Ok(stderr) = std::io::stderr().as_fd().try_clone_to_owned()

@@ -144,6 +144,25 @@ impl Keys {
             _ => None,
         })
     }
+
+    /// What is typed up to Enter, or until `is_cancelled`, which is asked every `patience`. Nothing of it is shown.
+    ///
+    /// # Errors
+    /// The terminal could not be read.
+    pub fn line(&self, patience: Duration, is_cancelled: impl Fn() -> bool) -> io::Result<Vec<u8>> {
+        let mut typed = Vec::new();
+        while !is_cancelled() {
+            for byte in read_key(patience)? {
+                match byte {
+                    b'\r' | b'\n' => return Ok(typed),
+                    // Backspace, as one kind of terminal sends it or the other.
+                    b'\x7f' | b'\x08' => drop(typed.pop()),
+                    byte => typed.push(byte),
+                }
+            }
+        }
+        Ok(typed)
+    }
 }
 
 impl Drop for Keys {

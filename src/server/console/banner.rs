@@ -3,7 +3,7 @@
 //! Owns the wording and the layout. Knows nothing of how the facts were found.
 
 use super::qr::{self, Ink};
-use crate::display::width::{flow, width};
+use crate::display::width::{flow, fold, width};
 use crate::display::{Charset, Size, Terminal};
 use std::net::SocketAddr;
 
@@ -29,8 +29,8 @@ pub struct Banner<'a> {
     pub fingerprint: Option<&'a str>,
     /// The directory of the logs.
     pub logs: &'a str,
-    /// What the operator should know about who can do what; nothing if only this machine can.
-    pub warning: Option<&'a str>,
+    /// Who may do what; nothing if that is everything, and only this machine can.
+    pub rights: Option<&'a str>,
 }
 
 impl Banner<'_> {
@@ -50,7 +50,7 @@ impl Banner<'_> {
             format!("serving {} ({})", self.directory, self.contents),
             self.policy.to_owned(),
         ];
-        let mut lines = flow(&title, charset.separator(), columns, charset);
+        let mut lines = fold(&title.join(charset.separator()), columns, charset);
         let facts = self.facts();
         for pair in facts.chunks(2) {
             lines.extend(side_by_side(pair, columns));
@@ -58,8 +58,8 @@ impl Banner<'_> {
         if let Some(fingerprint) = self.fingerprint {
             lines.push(format!(" {}", fact("TLS only:", &format!("its key is {fingerprint}"))));
         }
-        if let Some(warning) = self.warning {
-            let words: Vec<String> = warning.split(' ').map(str::to_owned).collect();
+        if let Some(rights) = self.rights {
+            let words: Vec<String> = rights.split(' ').map(str::to_owned).collect();
             lines.extend(flow(&words, " ", columns.saturating_sub(1), charset).iter().map(|line| format!(" {line}")));
         }
         lines
@@ -146,7 +146,7 @@ mod tests {
             addresses: &addresses,
             fingerprint: None,
             logs: "./logs",
-            warning: Some("Anyone on this network can read and add files: --read-only"),
+            rights: Some("Anyone on this network can read and add files: --read-only"),
         };
         banner.text(columns, charset)
     }
@@ -170,8 +170,8 @@ mod tests {
             text(40, Charset::Ascii),
             [
                 "hostdir 1.0.0",
-                "serving ./host_dir (1,284 files, 91.5 G~",
-                "uploads add, never replace",
+                "serving ./host_dir (1,284 files, 91.5",
+                "GiB) - uploads add, never replace",
                 " Clients:  client --ip 192.168.1.20",
                 " Browser:  http://192.168.1.20:9000/",
                 " Also:     [fd00::2]:9000,",

@@ -6,7 +6,7 @@ use crate::wire::http::{Authority, Head};
 use std::net::IpAddr;
 
 const METHODS: &str = "GET, HEAD, PUT";
-const HEADERS: &str = "Content-Range, Content-Type, Hostdir-Digest, Hostdir-Modified, Hostdir-On-Conflict, \
+const HEADERS: &str = "Authorization, Content-Range, Content-Type, Hostdir-Digest, Hostdir-Modified, Hostdir-On-Conflict, \
                        Hostdir-Prefix, Hostdir-Size, Hostdir-Upload, If-Match, If-Modified-Since, If-None-Match, \
                        If-Range, If-Unmodified-Since, Range";
 /// Seconds for which a browser remembers a preflight.

@@ -15,7 +15,7 @@ use crate::root::OpenFile;
 use crate::store::Store;
 use crate::transfer::{Counter, Progress};
 use crate::wire::http::{attachment, percent_decode, seconds};
-use crate::wire::{Entries, EntryKind, ErrorCode, RemoteFolder, RemotePath};
+use crate::wire::{Entries, EntryKind, ErrorCode, Listed, RemoteFolder, RemotePath};
 use tar::{Builder, EntryType, Header};
 
 const BLOCK: u64 = 512;
@@ -28,7 +28,7 @@ const MOST_OCTAL: u64 = 1 << 33;
 pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     exchange.check_chunks()?;
     let path = percent_decode(rest)?;
-    let folder = match open(&exchange.shared.store, folder_path(&path)) {
+    let folder = match open(exchange, folder_path(&path)) {
         Ok(folder) => folder,
         Err(error) => return Err(refused(exchange, &path, error.into())),
     };
@@ -48,18 +48,26 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, rest: &str) -> Answered {
     conclude(exchange, &record, result)
 }
 
-/// Finds the folder, while that it is missing can still be told.
-fn open(store: &Store, path: &[u8]) -> Result<RemoteFolder> {
+/// Finds the folder, while that it is missing, or not to be seen, can still be told.
+fn open(exchange: &Exchange<'_>, path: &[u8]) -> Result<RemoteFolder> {
     let folder = RemoteFolder::parse(path)?;
-    store.folder_modified(&folder)?;
+    exchange.caller.listed(&folder)?;
+    exchange.shared.store.folder_modified(&folder)?;
     Ok(folder)
 }
 
 fn send(exchange: &mut Exchange<'_>, response: Response, folder: &RemoteFolder, progress: &Progress) -> Result<()> {
+    let folders = exchange.caller.listed(folder)?;
     exchange.begin(response, Content::Chunked)?;
     let store = &exchange.shared.store;
     let mut archive = Archive { chunks: Chunks(exchange.stream), store, folder, at: RemoteFolder::ROOT, progress };
-    let listed = store.walk(folder, &mut |page| archive.add(&page))?;
+    let mut listed = Listed::default();
+    // Of those that somebody has in it, the ones that are there.
+    for own in folders.iter().filter(|own| *own == folder || store.folder_modified(own).is_ok()) {
+        archive.add_way_to(own)?;
+        listed.unreadable =
+            store.walk(own, &mut |page| archive.add(&page))?.unreadable.saturating_add(listed.unreadable);
+    }
     if listed.unreadable > 0 {
         let why = format!("{} folders or files below it could not be read", listed.unreadable);
         return Err(Error::refused(ErrorCode::Unavailable, why));
@@ -105,6 +113,19 @@ impl Archive<'_> {
         let Some(path) = folder.path() else { return Ok(()) };
         let name = [self.name(path), b"/"].concat();
         self.chunks.send(&head(&name, EntryType::Directory, 0, self.store.folder_modified(folder)?)?)
+    }
+
+    /// The folders that lead to one of those that somebody may see. Their times tell of what else is made in them.
+    fn add_way_to(&mut self, own: &RemoteFolder) -> Result<()> {
+        let above = |folder: &RemoteFolder| folder.path().filter(|_| folder != self.folder).map(RemotePath::parent);
+        let way: Vec<RemoteFolder> = std::iter::successors(above(own), above).collect();
+        for folder in way.iter().rev().filter(|folder| !folder.contains(self.at.as_bytes())) {
+            if let Some(path) = folder.path() {
+                let name = [self.name(path), b"/"].concat();
+                self.chunks.send(&head(&name, EntryType::Directory, 0, 0)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// A small file goes in one piece; a large one straight from the page cache.

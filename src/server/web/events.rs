@@ -56,11 +56,13 @@ fn next(guest: &mut Guest<'_>, subscription: Option<&mut Subscription>) -> Resul
 
 /// Begins to follow; nothing is followed after a refusal, which the client is told.
 fn begin(guest: &mut Guest<'_>, subscribe: &Subscribe) -> Result<Option<Subscription>> {
-    let Guest { socket, shared, live } = guest;
-    match Subscription::begin(shared, live.peer, subscribe, &mut |event| send(socket, event)) {
+    let Guest { socket, shared, live, caller } = guest;
+    let begun = Subscription::begin(shared, live.peer, caller, subscribe, &mut |event| send(socket, event));
+    let asked = subscribe.folders.iter().map(|folder| folder.0.as_slice()).collect::<Vec<_>>().join(&b',');
+    match guest.asked("subscribe", &asked).note(begun) {
         Ok(subscription) => Ok(Some(subscription)),
         Err(error @ (Error::Refused { .. } | Error::Local { .. })) => {
-            send(socket, &Reply::Error(error.to_fault())).map(|()| None)
+            send(&mut guest.socket, &Reply::Error(error.to_fault())).map(|()| None)
         }
         Err(error) => Err(error),
     }

@@ -6,6 +6,7 @@
 use super::body::Body;
 use super::response::{Content, Problem, Response};
 use super::{Live, Shared};
+use crate::access::Caller;
 use crate::connection::{More, Stream};
 use crate::error::Result;
 use crate::wire::ErrorCode;
@@ -25,6 +26,8 @@ pub(super) struct Exchange<'a> {
     pub(super) live: &'a Live,
     pub(super) shared: &'a Shared,
     pub(super) body: Body,
+    /// Who asks.
+    pub(super) caller: Caller,
     /// The origin, besides this server's own, whose pages may see the answer.
     origin: Option<&'a str>,
     /// The client does not send the body before it is told to.
@@ -59,7 +62,8 @@ impl<'a> Exchange<'a> {
     pub(super) fn new(stream: &'a mut Stream, head: &'a Head, live: &'a Live, shared: &'a Shared) -> Self {
         let after = if head.keeps_alive() { After::Request } else { After::Close };
         let (body, awaits_continue) = (Body::of(head.framing), false);
-        Self { stream, head, live, shared, body, origin: None, awaits_continue, stage: Stage::Open, after }
+        let caller = Caller::nobody();
+        Self { stream, head, live, shared, body, caller, origin: None, awaits_continue, stage: Stage::Open, after }
     }
 
     /// Takes note of what the client waits for.

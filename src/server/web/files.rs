@@ -98,6 +98,7 @@ fn open(exchange: &Exchange<'_>, path: &[u8]) -> Result<(RemotePath, OpenFile), 
         return Err(folder(path));
     }
     let path = RemotePath::parse(path).map_err(Error::from)?;
+    exchange.caller.may_fetch(&path)?;
     match exchange.shared.store.open_file(&path) {
         Ok(open) => Ok((path, open)),
         Err(error) if error.code() == ErrorCode::NotAFile => Err(folder(path.as_bytes())),

@@ -2,7 +2,7 @@
 
 use super::super::admission::Direction;
 use super::super::get::send_unchanged;
-use super::super::live::pump;
+use super::super::live::{self, pump};
 use super::exchange::{Answered, Exchange};
 use super::files::{conclude, mark_as_file, record, refused};
 use super::outlet::Chunks;
@@ -36,7 +36,7 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, path: &[u8], id: &[u8]) -> Ans
 fn open(exchange: &Exchange<'_>, path: &[u8], id: &[u8]) -> std::result::Result<(RemotePath, LiveSource), Problem> {
     let id = parse_live_id(id)?;
     let path = RemotePath::parse(path).map_err(Error::from)?;
-    let source = exchange.shared.store.open_live(id, &path, 0, None)?;
+    let source = live::open(exchange.shared, &exchange.caller, id, &path, (0, None))?;
     Ok((path, source))
 }
 

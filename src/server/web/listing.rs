@@ -4,9 +4,9 @@ use super::exchange::{Answered, Exchange};
 use super::outlet::Chunks;
 use super::response::{Content, Problem, Response};
 use crate::connection::More;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::wire::http::{parse_number, percent_encode, seconds};
-use crate::wire::{Entries, Entry, EntryKind, List, Listed};
+use crate::wire::{Entries, Entry, EntryKind, List, Listed, RemoteFolder, Right};
 use std::fmt::Write;
 
 /// Answers `GET /api/list`: JSON, written as the folder is being read.
@@ -17,20 +17,24 @@ pub(super) fn answer(exchange: &mut Exchange<'_>, _: &str) -> Answered {
         // Whether the folder is there is all that the head tells.
         list.limit = Some(0);
     }
+    let asked = RemoteFolder::parse(&list.path).map_err(Error::from)?;
+    let folders = exchange.caller.listed(&asked)?;
     let mut listing = Listing { is_begun: false, folder: &list.path, exchange };
     let shared = listing.exchange.shared;
-    let listed = shared.store.list(&list, &mut |page| listing.page(&page))?;
+    let listed = shared.store.list_within(&list, &folders, &mut |page| listing.page(&page))?;
     Ok(listing.end(&listed)?)
 }
 
 /// Answers `GET /api/server`.
 pub(super) fn about(exchange: &mut Exchange<'_>, _: &str) -> Answered {
     let (config, name) = (exchange.shared.store.config(), &exchange.shared.config.name);
+    let rights = exchange.caller.grant().rights;
     let body = serde_json::json!({
         "name": name,
         "version": env!("CARGO_PKG_VERSION"),
         "read_only": config.read_only,
-        "overwrite": config.overwrite && !config.read_only,
+        "overwrite": config.overwrite && !config.read_only && rights.has(Right::Overwrite),
+        "rights": rights.iter().map(Right::name).collect::<Vec<_>>(),
         "max_file_size": config.max_file_size,
         "relay_max_size": exchange.shared.config.relay.max_size,
     });

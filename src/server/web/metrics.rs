@@ -12,6 +12,7 @@ const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers `GET /metrics`.
 pub(super) fn answer(exchange: &mut Exchange<'_>, _: &str) -> Answered {
+    exchange.caller.may_measure()?;
     let text = text(exchange.shared)?;
     let response = Response::new(200).field("Content-Type", KIND).field("Cache-Control", "no-store");
     Ok(exchange.respond(response, text.as_bytes())?)

@@ -7,6 +7,7 @@
 mod access;
 mod archive;
 mod body;
+mod caller;
 mod events;
 mod exchange;
 mod files;
@@ -29,6 +30,7 @@ pub use relay::RelayConfig;
 
 use super::Shared;
 use super::admission::Live;
+use super::audit::Asked;
 use crate::connection::{Awaited, More, Stream};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
@@ -194,7 +196,7 @@ impl Visit<'_> {
                     return Err(problem.into_error());
                 }
                 tell(&mut exchange, &problem)?;
-                log_refusal(self.live, &problem);
+                log_refusal(&exchange, &problem);
                 None
             }
         };
@@ -234,16 +236,28 @@ fn dispatch(exchange: &mut Exchange<'_>) -> std::result::Result<Option<upgrade::
     let origin = shared.config.web.check(head, purpose)?;
     exchange.allow(origin);
     match dealing? {
-        Dealing::Handler(answer, rest) => answer(exchange, rest).map(|()| None),
+        Dealing::Handler(answer, rest) => {
+            caller::identify(exchange, None)?;
+            answer(exchange, rest).map(|()| None)
+        }
+        // A browser asks what it may ask before it sends a token.
         Dealing::Options(route) => route::options(exchange, route, origin).map(|()| None),
-        Dealing::Upgrade(purpose) => Ok(Some(purpose)),
+        Dealing::Upgrade(purpose) => {
+            // From here on, `admission::Live::caller` says who it is.
+            caller::identify(exchange, Some(purpose))?;
+            Ok(Some(purpose))
+        }
     }
 }
 
-fn log_refusal(live: &Live, problem: &Problem) {
+fn log_refusal(exchange: &Exchange<'_>, problem: &Problem) {
+    let (client, head) = (exchange.live.peer, exchange.head);
+    // Not the query: there may be a ticket in it, or a token.
+    let path = head.target.path().as_bytes();
+    Asked { client, caller: &exchange.caller, command: head.method.name(), path }.log(problem.error());
     if problem.is_logged() {
         return;
     }
-    let (client, status, cause) = (live.peer, problem.status(), problem.error());
+    let (status, cause) = (problem.status(), problem.error());
     log::info!(event = "refused", client:%, via = "web", status, cause:%; "");
 }

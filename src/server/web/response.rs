@@ -148,6 +148,9 @@ impl Problem {
             "detail": fault.message,
         });
         let mut response = Response::new(self.status).field("Content-Type", "application/problem+json");
+        if fault.code == ErrorCode::Unauthorized {
+            response = response.field("WWW-Authenticate", "Bearer realm=\"hostdir\"");
+        }
         if matches!(fault.code, ErrorCode::Busy | ErrorCode::ShuttingDown) {
             response = response.field("Retry-After", RETRY_AFTER);
         }
@@ -193,10 +196,11 @@ pub(super) fn now() -> SystemTime {
 fn status(code: ErrorCode) -> u16 {
     use ErrorCode::{
         Abandoned, BadName, BadPath, Changed, Exists, Expired, Forbidden, Mismatch, NoSpace, NotAFile, NotFound,
-        OutOfRange, Protocol, ReadOnly, Superseded, Timeout, TooLarge,
+        OutOfRange, Protocol, ReadOnly, Superseded, Timeout, TooLarge, Unauthorized,
     };
     match code {
         Protocol | BadPath | BadName => 400,
+        Unauthorized => 401,
         Forbidden | ReadOnly => 403,
         NotFound | NotAFile => 404,
         Timeout => 408,
@@ -221,6 +225,7 @@ fn reason(status: u16) -> &'static str {
         206 => "Partial Content",
         304 => "Not Modified",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

@@ -2,7 +2,7 @@
 
 use super::exchange::{Answered, Exchange};
 use super::response::{Content, Problem, Response};
-use super::{access, archive, files, health, listing, metrics, page, upgrade, upload};
+use super::{access, archive, caller, files, health, listing, metrics, page, upgrade, upload};
 use crate::wire::ErrorCode;
 use crate::wire::http::{Head, Method};
 
@@ -33,6 +33,7 @@ const ROUTES: &[Route] = &[
     Route { at: At::Below("/files/"), get: Some(files::answer), put: Some(upload::answer), upgrade: None },
     Route { at: At::Exactly("/api/list"), get: Some(listing::answer), put: None, upgrade: None },
     Route { at: At::Exactly("/api/server"), get: Some(listing::about), put: None, upgrade: None },
+    Route { at: At::Exactly("/api/ticket"), get: Some(caller::ticket), put: None, upgrade: None },
     Route { at: At::Exactly("/api/upload"), get: Some(upload::progress), put: None, upgrade: None },
     Route { at: At::Exactly("/healthz"), get: Some(health::answer), put: None, upgrade: None },
     Route { at: At::Exactly("/metrics"), get: Some(metrics::answer), put: None, upgrade: None },

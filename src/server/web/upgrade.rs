@@ -3,7 +3,8 @@
 //! Owns which error a connection is closed with for which code. Knows nothing of messages.
 
 use super::response::{Content, Problem, Response};
-use super::{LAST_WORD, Live, Shared, events, relay};
+use super::{Asked, LAST_WORD, Live, Shared, events, relay};
+use crate::access::Caller;
 use crate::connection::{Heartbeat, More, Stream, WebSocket};
 use crate::error::{Error, Result};
 use crate::wire::http::Head;
@@ -40,9 +41,18 @@ pub(super) struct Guest<'a> {
     pub(super) socket: WebSocket,
     pub(super) live: &'a Live,
     pub(super) shared: &'a Shared,
+    /// Who it is; what it asks for is compared with what they may.
+    pub(super) caller: Caller,
 }
 
-/// Runs a connection from the request to speak WebSocket to its end. Who asks was checked (`access`).
+impl Guest<'_> {
+    /// What the log says of something that is not allowed.
+    pub(super) fn asked<'b>(&'b self, command: &'b str, path: &'b [u8]) -> Asked<'b> {
+        Asked { client: self.live.peer, caller: &self.caller, command, path }
+    }
+}
+
+/// Runs a connection from the request to speak WebSocket to its end. Who asks was checked (`access`, `caller`).
 ///
 /// # Errors
 /// What ended it, other than one of the two sides saying goodbye.
@@ -53,7 +63,8 @@ pub(super) fn run(mut stream: Stream, head: Head, purpose: Purpose, live: &Arc<L
         return told.and(Err(problem.into_error()));
     }
     log::info!(event = "websocket", client:% = live.peer, purpose = purpose.name(); "");
-    let mut guest = Guest { socket: WebSocket::over(stream, Heartbeat::SERVER), live, shared };
+    let caller = live.caller().unwrap_or_else(Caller::nobody);
+    let mut guest = Guest { socket: WebSocket::over(stream, Heartbeat::SERVER), live, shared, caller };
     let result = match purpose {
         Purpose::Events => events::serve(&mut guest),
         Purpose::RelayA => relay::serve_a(&mut guest),
@@ -61,6 +72,7 @@ pub(super) fn run(mut stream: Stream, head: Head, purpose: Purpose, live: &Arc<L
         Purpose::Sender => relay::serve_sender(&mut guest),
     };
     live.end_transfer();
+    let result = live.check_revoked().and(result);
     let result = if shared.registry.is_draining() { result.map_err(because_of_the_end) } else { result };
     guest.socket.close(&close_of(&result), LAST_WORD);
     result
@@ -100,9 +112,9 @@ fn close_of(result: &Result<()>) -> Close {
 }
 
 fn of_code(code: ErrorCode) -> CloseCode {
-    use ErrorCode::{BadName, BadPath, Forbidden, Protocol, ReadOnly, ShuttingDown, TooLarge};
+    use ErrorCode::{BadName, BadPath, Forbidden, Protocol, ReadOnly, ShuttingDown, TooLarge, Unauthorized};
     match code {
-        Protocol | BadPath | BadName | Forbidden | ReadOnly => CloseCode::POLICY,
+        Protocol | BadPath | BadName | Forbidden | ReadOnly | Unauthorized => CloseCode::POLICY,
         TooLarge => CloseCode::TOO_LARGE,
         ShuttingDown => CloseCode::GOING_AWAY,
         _ => CloseCode::SERVER_ERROR,

@@ -68,7 +68,9 @@ pub(super) fn progress(exchange: &mut Exchange<'_>, _: &str) -> Answered {
     let path = target.parameter("path")?.ok_or_else(|| missing("path"))?;
     let id = parse_upload_id(&target.parameter("upload")?.ok_or_else(|| missing("upload"))?)?;
     let size = target.parameter("size")?.map(|size| parse_number(&size)).transpose()?;
-    let plan = exchange.shared.store.plan(&Put { size, upload: Some(id), ..put(&path) })?;
+    let put = Put { size, upload: Some(id), ..put(&path) };
+    check(exchange, &put)?;
+    let plan = exchange.shared.store.plan(&put)?;
     // Whoever holds it is sent away first, so that nothing is added any more to what is told here.
     let (offset, prefix) = match exchange.shared.store.offer(plan, exchange.stream.interrupt(), &mut || Ok(()))? {
         Offered::Upload(upload) => upload.offer(),
@@ -185,6 +187,7 @@ fn offer(exchange: &Exchange<'_>, asked: &Asked) -> std::result::Result<Offered,
     if exchange.shared.registry.is_draining() {
         return Err(Error::refused(ErrorCode::ShuttingDown, "the server is stopping").into());
     }
+    check(exchange, &asked.put)?;
     let plan = store.plan(&asked.put)?;
     if !asked.only_new {
         check_conditions(exchange, &plan.path)?;
@@ -199,6 +202,11 @@ fn offer(exchange: &Exchange<'_>, asked: &Asked) -> std::result::Result<Offered,
         store.begin_small(plan).map(|upload| Offered::Upload(Box::new(upload)))
     };
     offered.map_err(|error| in_its_place(asked, error))
+}
+
+/// Whether whoever asks may put this here. A path that is none is refused by the store.
+fn check(exchange: &Exchange<'_>, put: &Put) -> Result<()> {
+    RemotePath::parse(&put.path).map_or(Ok(()), |path| exchange.caller.may_put(&path, put.kind, put.on_conflict))
 }
 
 /// Conditions compare with what is there under the name that is asked for.

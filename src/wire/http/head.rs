@@ -32,6 +32,20 @@ pub enum Method {
     Other(Box<str>),
 }
 
+impl Method {
+    /// As it stands in a request.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Put => "PUT",
+            Self::Options => "OPTIONS",
+            Self::Other(name) => name,
+        }
+    }
+}
+
 /// The versions that are spoken here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HttpVersion {

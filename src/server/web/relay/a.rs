@@ -63,7 +63,7 @@ fn take_file(guest: &mut Guest<'_>, message: Message, text: Vec<u8>) -> Result<(
 
 /// Sends what arrives in a topic, until the client or the server goes.
 fn listen(guest: &mut Guest<'_>, topic: RemotePath) -> Result<()> {
-    let mut listener = Listener::begin(guest.shared, topic)?;
+    let mut listener = Listener::begin(guest, topic)?;
     loop {
         listener.looks();
         let arrivals = listener.arrivals(guest.shared)?;

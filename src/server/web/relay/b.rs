@@ -146,7 +146,7 @@ impl Coming {
 
 /// Serves a receiver to its end.
 pub(in crate::server::web) fn serve_receiver(guest: &mut Guest<'_>) -> Result<()> {
-    let mut listener = Listener::begin(guest.shared, guest.shared.config.relay.topic.clone())?;
+    let mut listener = Listener::begin(guest, guest.shared.config.relay.topic.clone())?;
     let mut coming = Coming::default();
     loop {
         listener.looks();

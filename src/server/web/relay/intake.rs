@@ -11,7 +11,7 @@ use crate::server::admission::Direction;
 use crate::server::record::{Record, Status, Via};
 use crate::store::{Answer, Finished, Offered, OnIdentical, Plan, Upload};
 use crate::transfer::{Progress, Source, take};
-use crate::wire::{ErrorCode, OnConflict, Put, PutKind, RawBytes, UploadId};
+use crate::wire::{ErrorCode, OnConflict, Put, PutKind, RawBytes, RemotePath, UploadId};
 use std::sync::Arc;
 
 /// A file whose bytes are coming.
@@ -85,7 +85,7 @@ impl Whole {
     /// Those of this machine.
     pub(super) fn store(self, guest: &mut Guest<'_>, mime: Option<String>) -> Result<()> {
         let Self { finished, mut record } = self;
-        let Guest { socket, shared, live } = guest;
+        let Guest { socket, shared, live, .. } = guest;
         let live_id = finished.plan.upload.and_then(|upload| shared.store.live_id(upload));
         if let (Some(id), Some(mime)) = (live_id, mime) {
             // Before it has arrived: those who are told then want to know.
@@ -121,6 +121,8 @@ fn begin_upload(guest: &Guest<'_>, path: &[u8]) -> Result<Upload> {
         digest: None,
         ask: true,
     };
+    let allowed = RemotePath::parse(path).map_or(Ok(()), |path| guest.caller.may_put(&path, put.kind, put.on_conflict));
+    guest.asked("message", path).note(allowed)?;
     let store = &guest.shared.store;
     let plan = store.plan(&put)?;
     let plan = Plan {

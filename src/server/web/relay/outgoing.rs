@@ -23,8 +23,10 @@ impl Listener {
     /// Begins to listen.
     ///
     /// # Errors
-    /// [`ErrorCode::Unavailable`] if this server keeps no journal.
-    pub(super) fn begin(shared: &Shared, topic: RemotePath) -> Result<Self> {
+    /// [`ErrorCode::Forbidden`]; [`ErrorCode::Unavailable`] if this server keeps no journal.
+    pub(super) fn begin(guest: &Guest<'_>, topic: RemotePath) -> Result<Self> {
+        let shared = guest.shared;
+        guest.asked("subscribe", topic.as_bytes()).note(guest.caller.may_follow(&topic))?;
         let folder = RemoteFolder::from(topic);
         let (follower, journal) = shared.store.follow(vec![folder.clone()], None)?;
         Ok(Self { follower, folder, position: journal.last() })

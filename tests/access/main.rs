@@ -1,0 +1,15 @@
+//! Who may do what: tokens, rights and folders, on every face of the server.
+#![allow(clippy::unwrap_used, reason = "test code, also in functions that tests share")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod command;
+mod matrix;
+mod revocation;
+mod scene;
+mod siblings;
+mod sockets;
+mod table;
+mod throttle;
+mod web;

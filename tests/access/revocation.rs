@@ -1,0 +1,128 @@
+//! A token that is revoked, changed or over ends what it is used for, also in the middle of it.
+//!
+//! The servers here are patient: nothing else would end these sessions within the time that a test waits.
+
+use crate::common::{Frame, Log, RawClient, Server, eventually, put_file, upload_id};
+use crate::scene::{FOLDER, Scene, greet, with_token};
+use hostdir::wire::{Begin, ErrorCode, Get, Put, RawBytes, Reply, Request, Subscribe};
+use std::io::Read;
+
+const LARGE: u64 = 1 << 30;
+
+/// Reads until the connection ends: how many bytes still came.
+fn drain(client: &mut RawClient) -> u64 {
+    let mut buffer = vec![0; 1 << 20];
+    let mut count = 0;
+    loop {
+        match client.stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return count,
+            Ok(some) => count += some as u64,
+        }
+    }
+}
+
+/// A session in the middle of a large download, which takes nothing.
+fn downloading(scene: &Scene, server: &Server, token: &str) -> RawClient {
+    let file = std::fs::File::create(scene.path().join(FOLDER).join("large")).unwrap();
+    file.set_len(LARGE).unwrap();
+    let mut client = with_token(server, token);
+    let get = Get { digest: Some(false), ..Get::whole(b"a/b/large") };
+    client.send(Request::Get(get)).unwrap();
+    assert!(matches!(client.receive().unwrap(), Frame::Reply(Reply::File(_))));
+    client
+}
+
+#[test]
+fn a_download_ends_when_its_token_is_revoked() {
+    let scene = Scene::new();
+    let (token, other) = (scene.token("gone", "read"), scene.token("stays", "read"));
+    let server = scene.serve(&[]);
+    let mut bystander = with_token(&server, &other);
+    let mut client = downloading(&scene, &server, &token);
+    scene.revoke("gone");
+    server.logged(Log::Transfers, &["event=download", "path=a/b/large", "status=incomplete"]);
+    assert!(drain(&mut client) < LARGE);
+    bystander.alive();
+    assert_eq!(greet(&server, Some(&token)).err().unwrap().code, ErrorCode::Unauthorized);
+    server.logged(Log::Events, &["event=revoked", "token=gone"]);
+}
+
+#[test]
+fn an_upload_ends_when_its_token_is_revoked_and_nothing_of_it_is_seen() {
+    let scene = Scene::new();
+    let token = scene.token("gone", "add");
+    let server = scene.serve(&[]);
+    let mut client = with_token(&server, &token);
+    let put = Put { upload: Some(upload_id(1)), ..put_file("a/b/new", 1 << 20) };
+    assert!(client.ask(put).unwrap().is_ok());
+    client.send(Request::Begin(Begin { offset: 0 })).unwrap();
+    client.data(&[1; 1000]).unwrap();
+    scene.revoke("gone");
+    assert_eq!(client.refused(ErrorCode::Unauthorized), "the token was revoked, was changed, or has expired");
+    client.closed();
+    assert!(!scene.path().join("a/b/new").exists());
+}
+
+#[test]
+fn a_subscriber_hears_why_when_its_token_is_revoked() {
+    let scene = Scene::new();
+    let token = scene.token("gone", "subscribe");
+    let server = scene.serve(&[]);
+    let mut client = with_token(&server, &token);
+    let folders = vec![RawBytes(FOLDER.as_bytes().to_vec())];
+    client.send(Request::Subscribe(Subscribe { folders, after: None, journal: None, subscriber: None })).unwrap();
+    assert!(matches!(client.receive().unwrap(), Frame::Reply(Reply::Subscribed(_))));
+    scene.revoke("gone");
+    assert!(matches!(client.receive().unwrap(), Frame::Reply(Reply::Paused(_))));
+    client.refused(ErrorCode::Unauthorized);
+    client.closed();
+}
+
+#[test]
+fn a_session_between_requests_ends_when_its_token_has_expired() {
+    let scene = Scene::new();
+    let server = scene.serve(&[]);
+    let token = scene.said(&["add", "short", "--rights", "read", "--expires", "2s"]);
+    let mut client = None;
+    eventually("the server takes notice of the token", || {
+        client = greet(&server, Some(token.trim_end())).ok();
+        client.is_some()
+    });
+    let mut client = client.unwrap();
+    client.refused(ErrorCode::Unauthorized);
+    client.closed();
+}
+
+#[test]
+fn the_first_token_ends_the_sessions_of_those_who_have_none() {
+    let scene = Scene::new();
+    let server = scene.serve(&[]);
+    let mut client = greet(&server, None).unwrap();
+    let token = scene.master("first");
+    client.refused(ErrorCode::Unauthorized);
+    client.closed();
+    assert_eq!(greet(&server, None).err().unwrap().code, ErrorCode::Unauthorized);
+    with_token(&server, &token).alive();
+}
+
+#[test]
+fn what_is_open_to_all_by_choice_stays_open_when_tokens_come() {
+    let scene = Scene::new();
+    let server = scene.serve(&["--anonymous", "read"]);
+    let mut client = greet(&server, None).unwrap();
+    let token = scene.master("first");
+    eventually("the server takes notice of the token", || greet(&server, Some(&token)).is_ok());
+    client.alive();
+}
+
+#[test]
+fn a_damaged_list_is_told_and_what_held_before_holds() {
+    let scene = Scene::new();
+    let token = scene.token("one", "read");
+    let server = scene.serve(&[]);
+    let mut client = with_token(&server, &token);
+    std::fs::write(scene.path().join(".hostdir/tokens"), "hostdir tokens 1\none\nend\n").unwrap();
+    server.logged(Log::Events, &["level=error", "event=tokens", "line 2 is damaged"]);
+    client.alive();
+    with_token(&server, &token).alive();
+}
