@@ -95,6 +95,11 @@ fn everybody_can_read_and_use_the_page() {
 }
 
 #[test]
+fn every_state_of_the_page_can_be_read_by_everybody() {
+    run("states.test.mjs");
+}
+
+#[test]
 fn what_others_put_there_harms_no_visitor() {
     run("trust.test.mjs");
 }

@@ -4,7 +4,10 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { connected, content, directory, download, event, eventually, follow, following, names, row, Server, uploadIs, visitor, write } from "./scene.mjs";
+import {
+    connected, content, directory, download, event, eventually, follow, following, hold, names, row, Server, uploadIs, visitor,
+    write,
+} from "./scene.mjs";
 
 /** A server with tokens, and a visitor who is asked for one. */
 async function lockedScene(t, { files = {}, tokens, args = [] }) {
@@ -69,6 +72,16 @@ test("the page asks for a token, and does everything with it", async (t) => {
     await page.locator("#feed blockquote").getByText("hello").waitFor();
     const log = fs.readFileSync(path.join(server.logs, "server.log"), "utf8");
     assert.ok(!log.includes(tokens.phone), "the token is in the log");
+});
+
+test("a listing that was on its way when a token was asked for is asked for again with it", async (t) => {
+    const { page, tokens } = await lockedScene(t, { files: { "notes.txt": "x" }, tokens: { phone: ["--rights", "all"] } });
+    await hold(page, "**/api/list?*");
+    await page.reload();
+    await locked(page);
+    await page.unroute("**/api/list?*");
+    await enterWell(page, tokens.phone);
+    assert.deepEqual(await names(page, 1), ["notes.txt"]);
 });
 
 test("a page offers what its token is good for, and nothing else", async (t) => {

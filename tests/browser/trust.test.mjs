@@ -6,7 +6,10 @@ import http from "node:http";
 import path from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { atEnd, connected, directory, download, event, eventually, follow, following, names, PAGE, row, scene, Server, uploadIs, visitor, write } from "./scene.mjs";
+import {
+    atEnd, connected, directory, download, event, eventually, follow, following, names, PAGE, row, scene, Server, uploadIs, visitor,
+    write,
+} from "./scene.mjs";
 
 const IMAGE = "<img src=x onerror=\"document.title='harmed'\">.txt";
 
@@ -68,8 +71,14 @@ function hostilePage(server, collector) {
         const tell = (what) => fetch("${collector}/" + what, { mode: "no-cors" });
         const attempt = async (what, act) => tell(what + "=" + await act().then(() => "done", () => "refused"));
         attempt("read", async () => (await fetch("${server}/api/list")).json());
-        attempt("write", async () => { const answer = await fetch("${server}/files/written.txt", { method: "PUT", body: "x" }); if (!answer.ok) throw 0; });
-        attempt("blind", async () => { await fetch("${server}/files/blind.txt", { method: "POST", mode: "no-cors", body: "x" }); throw 0; });
+        attempt("write", async () => {
+            const answer = await fetch("${server}/files/written.txt", { method: "PUT", body: "x" });
+            if (!answer.ok) throw 0;
+        });
+        attempt("blind", async () => {
+            await fetch("${server}/files/blind.txt", { method: "POST", mode: "no-cors", body: "x" });
+            throw 0;
+        });
         attempt("follow", () => new Promise((resolve, reject) => {
             const socket = new WebSocket("${server.replace("http", "ws")}/ws");
             socket.onopen = resolve;
