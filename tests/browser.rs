@@ -1,7 +1,8 @@
 //! The page in a real browser: Chromium, driven by the tests in `tests/browser/`, against the real `server` and `client`.
 //!
 //! Needs `chromium`, and `node` with `npm`, and says so where they are missing; the first time also npm's package index, from
-//! which exactly what `package-lock.json` names is installed. Each test here is one file there.
+//! which exactly what `package-lock.json` names is installed. Each test here is one file there. `HOSTDIR_SCREENSHOTS` names a
+//! folder for pictures of every state of the page, to be looked at by people.
 
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};

@@ -1,7 +1,7 @@
 //! Bounds, as clients that speak HTTP meet them (promise 8).
 
 use crate::common::{Log, content, eventually};
-use crate::http::{Http, served};
+use crate::http::{Http, get, put, served};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,28 @@ fn a_reader_that_takes_too_little_is_cut_and_costs_nobody_else() {
         server.logged(Log::Transfers, &["event=download", path, "status=incomplete", "in 1 s"]);
     }
     slow.iter_mut().for_each(Http::gone);
+}
+
+#[test]
+fn a_full_disk_is_told_before_the_body() {
+    let (dir, server) = served(&[], &["--min-free-space", "1000TiB"]);
+    let mut client = Http::connect(&server);
+    client.send("PUT /files/f", "Content-Length: 1000000\r\nExpect: 100-continue\r\n", b"");
+    client.answer().problem(507, "no-space");
+    put(&server, "/files/small", "", b"x").problem(507, "no-space");
+    assert!(!dir.path().join("f").exists() && !dir.path().join("small").exists());
+}
+
+#[test]
+fn what_a_rule_of_the_operator_removed_is_said_to_be_gone() {
+    let (_dir, server) = served(&[], &["--topic-quota", "chat=100KiB"]);
+    for number in 1..=2 {
+        assert_eq!(put(&server, &format!("/files/chat/{number}"), "", &content(number, 60_000)).status, 201);
+    }
+    eventually("the older one has made room", || get(&server, "/files/chat/1").status != 200);
+    get(&server, "/files/chat/1").problem(410, "expired");
+    assert_eq!(get(&server, "/files/chat/2").status, 200);
+    get(&server, "/files/chat/3").problem(404, "not-found");
 }
 
 /// A connection that waits for its next request holds no buffer, whatever it did before.
