@@ -1,11 +1,13 @@
 //! A framed stream over a socket: buffering, deadlines, and the two ways that file bytes travel.
 //!
-//! Owns the order of frames on one connection and the time that the peer may take. Knows frames and messages; knows
+//! Owns the order of frames on one connection, the time that the peer may take, and what connections may move together. Knows frames and messages; knows
 //! nothing of what a request means, of files' names, or of stores. [`Stream`] is what it, and every other protocol on the
 //! port, is spoken over.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod bucket;
 mod input;
+mod limiter;
 mod pace;
 mod socket;
 mod stream;
@@ -13,6 +15,7 @@ mod tls;
 mod transport;
 mod websocket;
 
+pub use limiter::{Limiter, Share};
 pub use pace::{Deadlines, WaitFrame};
 pub use socket::Interrupt;
 pub use stream::{Awaited, More, Ready, Stream};
@@ -26,6 +29,7 @@ use crate::wire::{
 use std::fs::File;
 use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stream::INPUT;
 
@@ -107,6 +111,11 @@ impl Connection {
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.stream.is_encrypted()
+    }
+
+    /// What passes from here on is limited, as [`Stream::limit`] says.
+    pub fn limit(&mut self, share: Option<Arc<Share>>) {
+        self.stream.limit(share);
     }
 
     /// WELCOME was sent or received: larger frames are allowed from here on.
@@ -282,6 +291,7 @@ impl Connection {
         // Most frames are there already, and need no clock.
         let mut until: Option<(Instant, Awaited)> = None;
         let mut begun = false;
+        let rested = self.stream.rested();
         loop {
             if let Some(header) = FrameHeader::decode(self.stream.unread(), self.phase)? {
                 let body = if header.kind == Kind::Data { 0 } else { header.length as usize };
@@ -300,7 +310,7 @@ impl Connection {
                 }
             }
             until = Some((deadline, awaited));
-            if self.stream.fill(deadline, awaited)? == 0 {
+            if self.stream.fill(self.stream.later(deadline, rested), awaited)? == 0 {
                 return if begun { Err(Error::disconnected("receive")) } else { Ok(None) };
             }
         }

@@ -4,6 +4,7 @@
 //! never meets them. Here a call is tried first, and only if it would block is the socket waited for with `poll`, until a
 //! fixed time.
 
+use super::limiter::Way;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::sendfile;
@@ -16,6 +17,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// Whoever rests looks so often whether it still may.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Whether more bytes follow at once, so that the kernel need not send what it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +147,23 @@ impl Socket {
     /// Whether a read would return at once.
     pub(super) fn is_readable(&self) -> bool {
         self.wait(PollFlags::IN, Instant::now()).is_ok()
+    }
+
+    /// Does nothing until a time, unless the connection is ended before: a reader also notices that its reading was.
+    pub(super) fn rest(&self, until: Instant, way: Way) {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || (way == Way::In && self.is_stopped()) {
+                return;
+            }
+            // Without an event to wait for, only the end of both ways is told (`poll(2)`).
+            let mut descriptors = [PollFd::from_borrowed_fd(self.shared.stream.as_fd(), PollFlags::empty())];
+            match poll(&mut descriptors, Some(&timespec(left.min(LOOK)))) {
+                Ok(0) | Err(Errno::INTR) => {}
+                // What comes next fails, and says why.
+                _ => return,
+            }
+        }
     }
 
     /// Tells the peer that nothing more will come; reading goes on.

@@ -6,7 +6,9 @@
 //! Memory: a stream that waits for its peer holds no buffer. One that reads holds 64 KiB, one that writes at most as many.
 
 use super::after;
+use super::bucket::Draw;
 use super::input::Input;
+use super::limiter::{Meter, Share, Way};
 use super::pace::{Deadlines, Pace};
 use super::socket::{Interrupt, Socket};
 use super::tls::{Fingerprint, Identity, NotSecured, Tls};
@@ -16,6 +18,7 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use super::socket::{More, Ready};
@@ -44,6 +47,7 @@ pub struct Stream {
     output: Vec<u8>,
     receiving: Pace,
     sending: Pace,
+    meter: Meter,
 }
 
 impl Stream {
@@ -63,6 +67,7 @@ impl Stream {
             output: Vec::new(),
             receiving: Pace::new(&deadlines),
             sending: Pace::new(&deadlines),
+            meter: Meter::default(),
             deadlines,
         })
     }
@@ -122,6 +127,24 @@ impl Stream {
         matches!(self.transport, Transport::Tls(_))
     }
 
+    /// What passes from here on is moved no faster than this share of a [`super::Limiter`] allows; without one, as fast as it
+    /// goes. Bytes count as they are before they are encrypted.
+    pub fn limit(&mut self, share: Option<Arc<Share>>) {
+        self.meter.set(share);
+    }
+
+    /// How long this side has done nothing because of its limit.
+    #[must_use]
+    pub fn rested(&self) -> Duration {
+        self.meter.rest()
+    }
+
+    /// A deadline of the peer that was set when this side had `rested` for so long: later by what it has since.
+    #[must_use]
+    pub fn later(&self, deadline: Instant, rested: Duration) -> Instant {
+        after(deadline, self.rested().saturating_sub(rested))
+    }
+
     /// The time that the peer may take.
     #[must_use]
     pub fn deadlines(&self) -> &Deadlines {
@@ -162,13 +185,14 @@ impl Stream {
     /// [`Error::Timeout`] after the deadline, [`Error::Network`].
     pub fn fill(&mut self, deadline: Instant, (operation, limit): Awaited) -> Result<usize> {
         loop {
-            let (appetite, transport) = (self.appetite, &mut self.transport);
+            let (appetite, transport) = (self.meter.most(self.appetite, Way::In), &mut self.transport);
             // Asking first whether something is there would be one call more whenever something is.
             match self.input.append(appetite, |bytes| transport.read_now(bytes, appetite)) {
                 Ok(Some(count)) => {
                     if count >= appetite {
                         self.appetite = appetite.saturating_mul(4).min(INPUT);
                     }
+                    self.received(count, Draw::of(count));
                     return Ok(count);
                 }
                 Ok(None) => {}
@@ -193,9 +217,13 @@ impl Stream {
             return Ok(0);
         }
         let count = if self.input.unread().is_empty() {
-            self.transport
-                .read(buffer, self.receiving.deadline())
-                .map_err(|error| timed("receive", self.receiving.window(), error))?
+            let room = self.meter.most(buffer.len(), Way::In);
+            let count = self
+                .transport
+                .read(buffer.get_mut(..room).unwrap_or_default(), self.receiving.deadline())
+                .map_err(|error| timed("receive", self.receiving.window(), error))?;
+            self.received(count, Draw::Bulk);
+            count
         } else {
             let bytes = self.input.take(buffer.len());
             if let Some(place) = buffer.get_mut(..bytes.len()) {
@@ -305,9 +333,13 @@ impl Stream {
         let mut sent: u32 = 0;
         while let left @ 1.. = count.saturating_sub(sent) {
             let from = offset.saturating_add(u64::from(sent));
-            match self.transport.send_file(file, from, left as usize, &mut self.sending) {
+            let turn = self.turn_to_send(left as usize);
+            match self.transport.send_file(file, from, turn, &mut self.sending) {
                 Ok(0) => break,
-                Ok(moved) => sent = sent.saturating_add(u32::try_from(moved).unwrap_or(u32::MAX)),
+                Ok(moved) => {
+                    self.meter.sent(moved);
+                    sent = sent.saturating_add(u32::try_from(moved).unwrap_or(u32::MAX));
+                }
                 Err(error) if is_of_the_file(&error) => break,
                 Err(error) => return Err(timed("send", self.deadlines.window, error)),
             }
@@ -365,13 +397,46 @@ impl Stream {
 
     fn write_all(&mut self, mut bytes: &[u8], more: More) -> Result<()> {
         while !bytes.is_empty() {
+            let turn = self.turn_to_send(bytes.len());
+            let (piece, rest) = bytes.split_at_checked(turn).unwrap_or((bytes, &[]));
+            // What comes after a rest does not follow at once.
+            let more = if rest.is_empty() { more } else { More::Nothing };
             let count = self
                 .transport
-                .write(bytes, more, &mut self.sending)
+                .write(piece, more, &mut self.sending)
                 .map_err(|error| timed("send", self.deadlines.window, error))?;
+            self.meter.sent(count);
             bytes = bytes.get(count..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// How many of so many bytes may be sent now; waits for a turn first.
+    fn turn_to_send(&mut self, wanted: usize) -> usize {
+        if self.meter.is_off() {
+            return wanted;
+        }
+        let (count, turn) = self.meter.send(wanted);
+        self.rest(turn, Way::Out);
+        count
+    }
+
+    /// So many bytes came in; waits until they may be used.
+    fn received(&mut self, count: usize, draw: Draw) {
+        if !self.meter.is_off() {
+            self.rest(self.meter.received(count, draw), Way::In);
+        }
+    }
+
+    /// Does nothing until the turn comes. The peer is not to blame for that time.
+    fn rest(&mut self, turn: Option<Instant>, way: Way) {
+        let Some(turn) = turn else { return };
+        let began = Instant::now();
+        self.transport.rest(turn, way);
+        let rested = began.elapsed();
+        self.meter.rested(rested);
+        self.receiving.excuse(rested);
+        self.sending.excuse(rested);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Owns nothing but the choice, which is made once, after the first bytes.
 
+use super::limiter::Way;
 use super::pace::Pace;
 use super::socket::{Interrupt, More, Ready, Socket};
 use super::tls::Tls;
@@ -63,6 +64,14 @@ impl Transport {
         match self {
             Self::Plain(socket) => socket.wait_readable(deadline),
             Self::Tls(tls) => tls.wait_readable(deadline),
+        }
+    }
+
+    /// Does nothing until a time, unless the connection is ended before.
+    pub(super) fn rest(&self, until: Instant, way: Way) {
+        match self {
+            Self::Plain(socket) => socket.rest(until, way),
+            Self::Tls(tls) => tls.rest(until, way),
         }
     }
 

@@ -16,6 +16,7 @@ mod live;
 mod manager;
 mod negotiate;
 mod put;
+mod rates;
 mod receipt;
 mod receivers;
 mod recognise;
@@ -35,12 +36,13 @@ pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
 pub use web::{RelayConfig, WebAccess};
 
-use crate::access::{Access, Throttle};
+use crate::access::{Access, Rate, Throttle};
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
 use crate::store::{Expiry, KEEP_PARTIAL, Limit, Opened, Store, Sweep, Watch};
 use crate::wire::TransferId;
 use admission::Registry;
+use rates::Rates;
 use record::Stats;
 use refuse::Refuser;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -74,6 +76,8 @@ pub struct Config {
     pub tls: Option<Credentials>,
     /// Time that peers may take.
     pub deadlines: Deadlines,
+    /// What a token, or an address without one, may take and send in a second, if that is limited.
+    pub rate: Option<Rate>,
     /// How long running transfers are waited for when the server stops.
     pub drain: Duration,
     /// Who may ask by HTTP.
@@ -88,6 +92,7 @@ pub(super) struct Shared {
     store: Store,
     access: Access,
     throttle: Throttle,
+    rates: Rates,
     config: Config,
     registry: Arc<Registry>,
     stats: Stats,
@@ -133,6 +138,7 @@ pub fn run(
         store,
         access,
         throttle: Throttle::default(),
+        rates: Rates::new(config.rate),
         config,
     });
     let refuser = Refuser::start()?;

@@ -24,6 +24,7 @@ pub use failure::NotSecured;
 pub use fingerprint::{Fingerprint, NoFingerprint};
 pub use identity::Identity;
 
+use super::limiter::Way;
 use super::pace::Pace;
 use super::socket::{Interrupt, More, Ready, Socket};
 use engine::{Engine, Side};
@@ -211,6 +212,11 @@ impl Tls {
             }
         }
         self.socket.wait_readable(deadline)
+    }
+
+    /// Does nothing until a time, unless the connection is ended before.
+    pub(super) fn rest(&self, until: Instant, way: Way) {
+        self.socket.rest(until, way);
     }
 
     /// Waits until there is something to read here, or from `other`, or the deadline comes.
