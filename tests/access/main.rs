@@ -6,6 +6,7 @@ mod common;
 
 mod command;
 mod matrix;
+mod rates;
 mod revocation;
 mod scene;
 mod siblings;
