@@ -207,3 +207,43 @@ fn timespec(duration: Duration) -> Timespec {
         tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Socket::new(listener.accept().unwrap().0).unwrap(), peer)
+    }
+
+    /// Whether a rest of a minute is ended by what another thread does.
+    fn is_woken(way: Way, end: impl FnOnce(Interrupt) + Send) -> bool {
+        let (socket, _peer) = pair();
+        let (interrupt, until) = (socket.interrupt(), Instant::now() + Duration::from_secs(60));
+        std::thread::scope(|scope| {
+            scope.spawn(|| end(interrupt));
+            socket.rest(until, way);
+        });
+        Instant::now() < until
+    }
+
+    #[test]
+    fn who_rests_is_woken_when_the_connection_is_ended() {
+        assert!(is_woken(Way::In, |interrupt| interrupt.cut()));
+        assert!(is_woken(Way::Out, |interrupt| interrupt.cut()));
+        assert!(is_woken(Way::In, |interrupt| interrupt.stop_reading()));
+    }
+
+    #[test]
+    fn who_sends_rests_to_the_end_also_where_nothing_is_read_any_more() {
+        let (socket, mut peer) = pair();
+        let until = Instant::now() + Duration::from_millis(200);
+        socket.interrupt().stop_reading();
+        std::io::Write::write_all(&mut peer, b"x").unwrap();
+        socket.rest(until, Way::Out);
+        assert!(Instant::now() >= until);
+    }
+}

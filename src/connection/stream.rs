@@ -452,3 +452,30 @@ fn timed(operation: &'static str, limit: Duration, error: io::Error) -> Error {
         _ => Error::network(operation, error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Limiter;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    #[test]
+    fn the_time_in_which_it_rests_is_not_the_peers() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut stream = Stream::new(listener.accept().unwrap().0, Deadlines::SERVER).unwrap();
+        let limiter = Arc::new(Limiter::new((64 * 1024).try_into().unwrap()));
+        stream.limit(Some(Arc::new(Share::new(limiter, Duration::ZERO))));
+        peer.write_all(&[0; 20_000]).unwrap();
+        let (deadline, _) = stream.pace();
+        // Fewer bytes than open a new window.
+        let mut left = 20_000;
+        while left > 0 {
+            left -= stream.read(&mut vec![0; left]).unwrap();
+        }
+        assert!(stream.rested() > Duration::ZERO);
+        assert_eq!(stream.pace().0, deadline + stream.rested());
+        assert_eq!(stream.later(deadline, Duration::ZERO), deadline + stream.rested());
+    }
+}
