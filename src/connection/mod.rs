@@ -78,12 +78,17 @@ pub fn guess(stream: &mut Stream) -> Result<Guess> {
     }
 }
 
+/// A peer that is held back is told after so much rest that this side goes on (PROTOCOL.md, section 12).
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
 /// One side of a session.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
     phase: Phase,
     data_left: u32,
+    /// How much this side had rested when the peer was told last.
+    told: Duration,
 }
 
 impl Connection {
@@ -98,7 +103,7 @@ impl Connection {
     /// A session over a stream of which nothing was taken yet.
     #[must_use]
     pub fn over(stream: Stream) -> Self {
-        Self { stream, phase: Phase::Greeting, data_left: 0 }
+        Self { stream, phase: Phase::Greeting, data_left: 0, told: Duration::ZERO }
     }
 
     /// The means to end this connection from another thread.
@@ -180,6 +185,7 @@ impl Connection {
         let wanted = buffer.len().min(self.data_left as usize);
         let count = self.stream.read(buffer.get_mut(..wanted).unwrap_or_default())?;
         self.data_left = self.data_left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        self.give_sign_of_life()?;
         Ok(count)
     }
 
@@ -205,10 +211,32 @@ impl Connection {
         self.stream.has_buffered_input()
     }
 
-    /// Whether something is there to be read without waiting.
+    /// Whether something is there to be read without waiting. To a client WAIT is nothing: it is taken.
     #[must_use]
     pub fn has_input(&mut self) -> bool {
-        self.stream.has_input()
+        if self.is_in_data() || self.stream.deadlines().wait == WaitFrame::Nothing {
+            return self.stream.has_input();
+        }
+        loop {
+            match FrameHeader::decode(self.stream.unread(), self.phase) {
+                Ok(Some(header)) if header.kind.is_ignorable() => {
+                    let length = FRAME_HEADER.saturating_add(header.length as usize);
+                    if self.stream.unread().len() >= length {
+                        self.stream.take(length);
+                        self.stream.excuse();
+                        continue;
+                    }
+                }
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => return true,
+            }
+            match self.stream.fill_now() {
+                Ok(None) => return false,
+                // The end: whoever reads next sees it again.
+                Ok(Some(0)) | Err(_) => return true,
+                Ok(Some(_)) => {}
+            }
+        }
     }
 
     /// Waits until something is there to be read, or `other` is readable, for `patience` at most. No buffer is held
@@ -313,6 +341,7 @@ impl Connection {
             if self.stream.fill(self.stream.later(deadline, rested), awaited)? == 0 {
                 return if begun { Err(Error::disconnected("receive")) } else { Ok(None) };
             }
+            self.give_sign_of_life()?;
         }
     }
 
@@ -328,6 +357,17 @@ impl Connection {
             }
         };
         (deadline, ("next frame", limit))
+    }
+
+    /// Whoever sends to a side that takes it slowly on purpose must not believe that it is gone.
+    fn give_sign_of_life(&mut self) -> Result<()> {
+        let rested = self.stream.rested();
+        if rested.saturating_sub(self.told) < SIGN_OF_LIFE {
+            return Ok(());
+        }
+        self.told = rested;
+        self.send_reply(&Reply::Wait)?;
+        self.flush()
     }
 
     fn push_data_header(&mut self, length: usize) -> Result<()> {

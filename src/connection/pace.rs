@@ -16,7 +16,7 @@ pub struct Deadlines {
     pub window: Duration,
     /// Bytes that must move in every window.
     pub minimum: u64,
-    /// What WAIT is worth during a transfer.
+    /// What WAIT is worth during a transfer, either way.
     pub wait: WaitFrame,
 }
 

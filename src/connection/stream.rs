@@ -9,7 +9,7 @@ use super::after;
 use super::bucket::Draw;
 use super::input::Input;
 use super::limiter::{Meter, Share, Way};
-use super::pace::{Deadlines, Pace};
+use super::pace::{Deadlines, Pace, WaitFrame};
 use super::socket::{Interrupt, Socket};
 use super::tls::{Fingerprint, Identity, NotSecured, Tls};
 use super::transport::Transport;
@@ -207,6 +207,16 @@ impl Stream {
         }
     }
 
+    /// Reads once, if something is there; `None` if nothing is, 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// [`Error::Network`].
+    pub fn fill_now(&mut self) -> Result<Option<usize>> {
+        let transport = &mut self.transport;
+        let filled = self.input.append(INPUT_AT_FIRST, |bytes| transport.read_now(bytes, INPUT_AT_FIRST));
+        filled.map_err(|error| Error::network("receive", error))
+    }
+
     /// Reads some bytes of a transfer to where they are wanted, at the rate that is asked of the peer; 0 only for an
     /// empty buffer.
     ///
@@ -341,6 +351,7 @@ impl Stream {
                     sent = sent.saturating_add(u32::try_from(moved).unwrap_or(u32::MAX));
                 }
                 Err(error) if is_of_the_file(&error) => break,
+                Err(error) if self.is_spoken_to(&error) => {}
                 Err(error) => return Err(timed("send", self.deadlines.window, error)),
             }
         }
@@ -401,14 +412,26 @@ impl Stream {
             let (piece, rest) = bytes.split_at_checked(turn).unwrap_or((bytes, &[]));
             // What comes after a rest does not follow at once.
             let more = if rest.is_empty() { more } else { More::Nothing };
-            let count = self
-                .transport
-                .write(piece, more, &mut self.sending)
-                .map_err(|error| timed("send", self.deadlines.window, error))?;
-            self.meter.sent(count);
-            bytes = bytes.get(count..).unwrap_or_default();
+            match self.transport.write(piece, more, &mut self.sending) {
+                Ok(count) => {
+                    self.meter.sent(count);
+                    bytes = bytes.get(count..).unwrap_or_default();
+                }
+                Err(error) if self.is_spoken_to(&error) => {}
+                Err(error) => return Err(timed("send", self.deadlines.window, error)),
+            }
         }
         Ok(())
+    }
+
+    /// Whether a peer that took nothing in time has said something meanwhile, where that counts: a server that takes what
+    /// is sent as slowly as it wants to. It gets a fresh window.
+    fn is_spoken_to(&mut self, error: &io::Error) -> bool {
+        if error.kind() != io::ErrorKind::TimedOut || self.deadlines.wait == WaitFrame::Nothing {
+            return false;
+        }
+        self.sending.restart();
+        matches!(self.fill_now(), Ok(Some(1..)))
     }
 
     /// How many of so many bytes may be sent now; waits for a turn first.

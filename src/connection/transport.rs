@@ -35,7 +35,8 @@ impl Transport {
         }
     }
 
-    /// Writes some bytes, at least one; `pace` says how long that may take, and is told what moved.
+    /// Writes some bytes, at least one; `pace` says how long that may take, and is told what moved. After a timeout the same
+    /// bytes may be tried again.
     pub(super) fn write(&mut self, bytes: &[u8], more: More, pace: &mut Pace) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => {
@@ -43,7 +44,7 @@ impl Transport {
                 pace.moved(count);
                 Ok(count)
             }
-            Self::Tls(tls) => tls.write(bytes, more, pace).map(|()| bytes.len()),
+            Self::Tls(tls) => tls.write(bytes, more, pace),
         }
     }
 
