@@ -177,6 +177,18 @@ fn many_small_files_are_limited_like_a_large_one() {
 }
 
 #[test]
+fn nobody_gains_by_coming_back_for_each_piece() {
+    let scene = Scene::new();
+    sparse(scene.path(), "piece", 64 * 1024);
+    let server = scene.serve(&["--rate", "512KiB"]);
+    let began = Instant::now();
+    for _ in 0..16 {
+        assert_eq!(server.client().get("piece").unwrap().unwrap().bytes.len(), 64 * 1024);
+    }
+    assert!(began.elapsed() >= TIME, "{:?}", began.elapsed());
+}
+
+#[test]
 fn transfers_of_one_token_share_its_rate_and_progress_together() {
     let scene = Scene::new();
     let token = scene.said(&["add", "slow", "--rights", "all", "--rate", "1MiB"]);
