@@ -293,6 +293,7 @@ fn serve(
         name,
         max_connections: arguments.max_connections as usize,
         tls: credentials,
+        transport,
         deadlines: deadlines(arguments),
         rate: arguments.rate,
         drain: DRAIN,

@@ -36,7 +36,7 @@ pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
 pub use web::{RelayConfig, WebAccess};
 
-use crate::access::{Access, Rate, Throttle};
+use crate::access::{Access, Rate, Throttle, Transport};
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
 use crate::store::{Expiry, KEEP_PARTIAL, Limit, Opened, Store, Sweep, Watch};
@@ -74,6 +74,8 @@ pub struct Config {
     pub max_connections: usize,
     /// What the server proves itself with; it then speaks TLS only.
     pub tls: Option<Credentials>,
+    /// How tokens reach the server.
+    pub transport: Transport,
     /// Time that peers may take.
     pub deadlines: Deadlines,
     /// What a token, or an address without one, may take and send in a second, if that is limited.
@@ -91,6 +93,8 @@ pub struct Config {
 pub(super) struct Shared {
     store: Store,
     access: Access,
+    /// Where it listens.
+    listening: Vec<SocketAddr>,
     throttle: Throttle,
     rates: Rates,
     config: Config,
@@ -137,6 +141,7 @@ pub fn run(
         mimes: web::Mimes::default(),
         store,
         access,
+        listening: addresses(listeners),
         throttle: Throttle::default(),
         rates: Rates::new(config.rate),
         config,

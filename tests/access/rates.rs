@@ -177,6 +177,21 @@ fn many_small_files_are_limited_like_a_large_one() {
 }
 
 #[test]
+fn who_is_not_let_in_is_heard_out_no_faster_than_the_rate_of_an_address() {
+    let scene = Scene::new();
+    scene.master("somebody");
+    let server = scene.serve(&["--rate", "512KiB"]);
+    let mut socket = TcpStream::connect(server.address()).unwrap();
+    let began = Instant::now();
+    let head = format!("PUT /files/new HTTP/1.1\r\nHost: localhost\r\nContent-Length: {MIB}\r\n\r\n");
+    socket.write_all(&[head.as_bytes(), &vec![0; MIB]].concat()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(began.elapsed() >= TIME, "{:?}", began.elapsed());
+}
+
+#[test]
 fn nobody_gains_by_coming_back_for_each_piece() {
     let scene = Scene::new();
     sparse(scene.path(), "piece", 64 * 1024);
