@@ -95,8 +95,18 @@ fn everybody_can_read_and_use_the_page() {
 }
 
 #[test]
+fn every_state_of_the_page_can_be_read_by_everybody() {
+    run("states.test.mjs");
+}
+
+#[test]
 fn what_others_put_there_harms_no_visitor() {
     run("trust.test.mjs");
+}
+
+#[test]
+fn whoever_has_a_token_may_do_what_it_is_for() {
+    run("tokens.test.mjs");
 }
 
 #[test]
@@ -107,4 +117,9 @@ fn a_large_file_takes_no_memory_of_the_page() {
 #[test]
 fn digests_of_the_page_are_those_of_blake3() {
     run("blake3.test.mjs");
+}
+
+#[test]
+fn over_tls_the_page_works_as_it_does_without() {
+    run("secured.test.mjs");
 }

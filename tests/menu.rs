@@ -154,7 +154,7 @@ fn an_interrupted_download_gives_the_terminal_back_keeps_the_partial_and_goes_on
     session.press(ENTER);
     session.see("Download 1 file");
     session.press("s");
-    session.see("1 resumed");
+    session.see("1 resumed from ");
     session.press("q");
     assert_eq!(session.child.wait().unwrap().exit_code(), 0);
     assert_eq!(std::fs::read(downloads.path().join("big.iso")).unwrap(), content);
@@ -200,13 +200,7 @@ fn a_topic_is_followed_until_esc_and_sent_to() {
     std::fs::write(two.path().join("letter.txt"), "dear all").unwrap();
     let server = Server::start(host.path(), &[]);
     let mut follower = menu(server.address().into(), one.path(), 100, 30);
-    follower.see("> Browse & download");
-    follower.press("t");
-    follower.see("> photos");
-    follower.press(ENTER);
-    follower.see("Topic photos");
-    follower.press("f");
-    follower.see("Following photos on");
+    follow_photos(&mut follower);
     let mut sender = menu(server.address().into(), two.path(), 100, 30);
     sender.see("> Browse & download");
     sender.press("t");
@@ -235,6 +229,50 @@ fn a_topic_is_followed_until_esc_and_sent_to() {
     assert_eq!(follower.child.wait().unwrap().exit_code(), 0);
     follower.read_to_end();
     follower.assert_restored();
+}
+
+/// Follows `photos` from the menu.
+fn follow_photos(session: &mut Session) {
+    session.see("> Browse & download");
+    session.press("t");
+    session.see("> photos");
+    session.press(ENTER);
+    session.see("Topic photos");
+    session.press("f");
+    session.see("Following photos on");
+}
+
+#[test]
+fn a_followed_server_that_goes_away_is_counted_down_to_and_followed_on() {
+    let (host, here) = (host(1), TempDir::new().unwrap());
+    let server = Server::start(host.path(), &[]);
+    let (address, port) = (server.address(), server.address().port());
+    let mut session = menu(address.into(), &here.path().join("downloads"), 100, 24);
+    follow_photos(&mut session);
+    drop(server);
+    let screen = session.see("Enter now · Esc stop");
+    assert!(screen.contains(" ✗ no connection: ") && screen.contains(" no connection · again in "), "{screen}");
+    // The rests have grown by then: without Enter it would take a while.
+    session.see("again in 4 s");
+    let server = Server::launch(host.path(), &Launch { port, ..Launch::default() });
+    session.press(ENTER);
+    let screen = session.see("Connected again to");
+    assert_eq!(screen.matches(" ✗ no connection").count(), 1, "it is told once: {screen}");
+    std::fs::write(here.path().join("letter.txt"), "dear all").unwrap();
+    let mut publishing = std::process::Command::new(env!("CARGO_BIN_EXE_client"));
+    publishing.args(["--quiet", "--port", &port.to_string(), "publish", "photos", "letter.txt", "--wait", "0"]);
+    assert!(publishing.current_dir(here.path()).status().unwrap().success());
+    let screen = session.see("verified");
+    assert!(!screen.contains("again in"), "{screen}");
+    drop(server);
+    session.see("Enter now · Esc stop");
+    session.press(ESCAPE);
+    session.see("1 of 1 file");
+    session.see("> Topics");
+    session.press("q");
+    assert_eq!(session.child.wait().unwrap().exit_code(), 0);
+    session.read_to_end();
+    session.assert_restored();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The README against the programs: every flag that their `--help` names stands in its tables, with the same short form,
-//! value, environment variable and default; and nothing stands there that the programs do not have.
+//! value, environment variable and default; and nothing stands there that the programs do not have. The command lines of both
+//! languages are ones that the programs take.
 // Clippy's exception for tests does not reach the functions that they share.
 #![allow(clippy::unwrap_used)]
 
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 const README: &str = include_str!("../README.md");
+const LEEME: &str = include_str!("../README.es.md");
 
 /// A flag as `--help` describes it, or as a row of a table does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -166,5 +168,67 @@ fn the_readme_has_every_exit_code_with_its_meaning() {
                 cells[column]
             );
         }
+    }
+}
+
+/// The command lines of a text: those after a prompt or in a block for a shell, and those between backticks.
+fn command_lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    for (number, part) in text.split("\n```").enumerate() {
+        if number % 2 == 0 {
+            lines.extend(part.split('`').skip(1).step_by(2));
+        } else {
+            let is_script = part.starts_with("sh\n");
+            lines.extend(part.lines().filter_map(|line| line.strip_prefix("$ ").or(is_script.then_some(line))));
+        }
+    }
+    // What is piped is a command of its own.
+    lines.iter().flat_map(|line| line.split(" #").next().unwrap().split('|')).collect()
+}
+
+/// The words of a command line of one of the programs, without the variables before it.
+fn words(line: &str) -> Option<Vec<&str>> {
+    let words: Vec<&str> = line.split_whitespace().skip_while(|word| word.contains('=')).collect();
+    ["client", "server"].contains(words.first()?).then_some(words)
+}
+
+/// Checks that a command line names a command, where there is one, and flags of it or of the program.
+fn check(words: &[&str]) {
+    let (_, program, _) = programs().into_iter().find(|(name, _, _)| *name == words[0]).unwrap();
+    let mut path = Vec::new();
+    let mut text = help(program, &[]);
+    let mut flags = flags_of_help(&text);
+    for word in &words[1..] {
+        let commands = text.split_once("\nCommands:\n").map_or("", |(_, rest)| rest.split("\n\n").next().unwrap());
+        if commands.lines().any(|line| line.split_whitespace().next() == Some(word)) {
+            path.push(*word);
+            text = help(program, &path);
+            flags.extend(flags_of_help(&text));
+        }
+    }
+    let is_known = |form: &str| flags.iter().any(|flag| flag.forms.iter().any(|known| known == form));
+    for word in words.iter().filter(|word| word.starts_with('-') && word.len() > 1) {
+        if word.starts_with("--") {
+            let form = word.split('=').next().unwrap();
+            assert!(is_known(form), "{words:?} has {form}, which {path:?} has not");
+        } else {
+            let known = word.chars().skip(1).all(|letter| is_known(&format!("-{letter}")));
+            assert!(known, "{words:?} has {word}, which {path:?} has not");
+        }
+    }
+}
+
+#[test]
+fn the_command_lines_of_both_languages_are_ones_that_the_programs_take() {
+    for (text, least) in [(README, 40), (LEEME, 20)] {
+        let lines: Vec<_> = command_lines(text).into_iter().filter_map(words).collect();
+        assert!(lines.len() >= least, "{} command lines", lines.len());
+        lines.iter().for_each(|words| check(words));
+    }
+    // In Spanish there is no table to compare: what is named alone is a flag of one of the programs.
+    let flags: Vec<Flag> = programs().iter().flat_map(|(_, program, _)| flags_of_help(&help(program, &[]))).collect();
+    let alone = command_lines(LEEME).into_iter().filter(|line| line.starts_with("--"));
+    for flag in alone.map(|line| line.split(' ').next().unwrap()) {
+        assert!(flags.iter().any(|known| known.forms.iter().any(|form| form == flag)), "{flag} does not exist");
     }
 }

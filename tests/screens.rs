@@ -1,24 +1,30 @@
-//! The menu's screens at four widths, as golden text in `tests/screens/`: whoever changes what a person sees changes a file
-//! that can be looked at. `HOSTDIR_UPDATE_SCREENS=1` writes them anew.
+//! What both programs show at four widths, as golden text in `tests/screens/`: whoever changes what a person sees changes a
+//! file that can be looked at. `HOSTDIR_UPDATE_SCREENS=1` writes them anew. Bars, summary and the table of clients are
+//! kept there by tests of the modules that draw them, which need no clock for it.
 // Clippy's exception for tests does not reach the functions that they share.
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/golden.rs"]
+mod golden;
 #[path = "common/terminal.rs"]
 #[allow(dead_code, reason = "not every test uses all of it")]
 mod terminal;
 
 use common::Server;
+use golden::{WIDTHS, compare, section};
 use portable_pty::CommandBuilder;
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use terminal::Session;
 
-const WIDTHS: [u16; 4] = [100, 60, 40, 24];
-const ROWS: u16 = 16;
+const ROWS: u16 = 26;
 const ENTER: &str = "\r";
+const ESCAPE: &str = "\x1b";
+const INTERRUPT: &str = "\x03";
 const TAB: &str = "\t";
 const DOWN: &str = "\x1b[B";
 const RIGHT: &str = "\x1b[C";
@@ -60,38 +66,39 @@ fn screens(name: &str, steps: &[Step]) {
     let server = Server::start(host.path(), &["--name", "nas"]);
     let mut shown = String::new();
     for columns in WIDTHS {
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_client"));
-        command.args(["--ip", "127.0.0.1", "--port", &server.address().port().to_string()]);
-        command.cwd(here.path());
-        let mut session = Session::start(command, columns, ROWS, "xterm-256color");
-        session.see("> Browse & download");
+        let mut session = menu(&server, here.path(), columns);
         for Step { keys, until, from } in steps {
             let mut screen = session.see("");
             keys.iter().for_each(|key| session.press(key));
             if !until.is_empty() {
                 screen = session.see(until);
             }
-            shown.push_str(&format!("== {columns} columns\n{}\n", kept(&screen, from, server.address().port())));
+            shown.push_str(&section(columns, &kept(&screen, from, server.address().port())));
         }
     }
     compare(name, &shown);
 }
 
+/// The menu at its first question.
+fn menu(server: &Server, here: &Path, columns: u16) -> Session {
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_client"));
+    command.args(["--ip", "127.0.0.1", "--port", &server.address().port().to_string()]);
+    command.cwd(here);
+    let mut session = Session::start(command, columns, ROWS, "xterm-256color");
+    session.see("> Browse & download");
+    session
+}
+
 /// The lines that say the same in every run. A port has five digits, as has its stand-in.
 fn kept(screen: &str, from: &str, port: u16) -> String {
     let first = screen.lines().position(|line| line.contains(from)).unwrap_or(0);
-    let lines: Vec<&str> = screen.lines().skip(first).map(str::trim_end).collect();
+    let lines: Vec<&str> = screen.lines().skip(first).collect();
     let end = port % 1_000;
-    lines.join("\n").trim_end().replace(&format!(":{port}"), ":PORT_").replace(&format!("…{end:03}"), "…RT_")
-}
-
-fn compare(name: &str, shown: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screens").join(format!("{name}.txt"));
-    if std::env::var_os("HOSTDIR_UPDATE_SCREENS").is_some() {
-        fs::write(&path, shown).unwrap();
-    }
-    let golden = fs::read_to_string(&path).unwrap();
-    assert_eq!(shown, golden, "{} differs; HOSTDIR_UPDATE_SCREENS=1 writes it anew:\n{shown}", path.display());
+    lines
+        .join("\n")
+        .replace(&format!("--port {port}"), "--port PORT_")
+        .replace(&format!(":{port}"), ":PORT_")
+        .replace(&format!("…{end:03}"), "…RT_")
 }
 
 #[test]
@@ -116,4 +123,57 @@ fn the_picker_and_what_is_asked_before_a_download() {
             Step { keys: &["s"], until: "for all", from: "exists" },
         ],
     );
+}
+
+#[test]
+fn a_topic_is_chosen_followed_and_shows_what_arrives() {
+    let mut shown = String::new();
+    for columns in WIDTHS {
+        let [host, here] = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        fs::create_dir(host.path().join("photos")).unwrap();
+        file(&here.path().join("a_rather_long_name_of_a_picture_that_nobody_shortened.jpg"), 8 << 20);
+        let server = Server::start(host.path(), &["--name", "nas"]);
+        let mut session = menu(&server, here.path(), columns);
+        let port = server.address().port();
+        for (key, until, from) in
+            [("t", "typed)", "Which"), (ENTER, "send a file", "Topic photos"), ("f", "after arrival 0", "Esc stops")]
+        {
+            session.press(key);
+            shown.push_str(&section(columns, &kept(&session.see(until), from, port)));
+        }
+        let mut publishing = Command::new(env!("CARGO_BIN_EXE_client"));
+        publishing.args(["--quiet", "--port", &port.to_string(), "publish", "photos", "--wait", "0"]);
+        publishing.arg("a_rather_long_name_of_a_picture_that_nobody_shortened.jpg").current_dir(here.path());
+        assert!(publishing.status().unwrap().success());
+        session.see("verified");
+        session.press(ESCAPE);
+        // The feed, the summary, and the menu again. How long it took is another question.
+        let screen = session.see("> Topics");
+        let lines = kept(&screen, "Esc stops", port);
+        let feed = lines.lines().take_while(|line| !line.contains("1 of 1 file")).collect::<Vec<_>>();
+        shown.push_str(&section(columns, &feed.join("\n")));
+    }
+    compare("topics", &shown);
+}
+
+#[test]
+fn the_banner_of_the_server() {
+    let mut shown = String::new();
+    for columns in WIDTHS {
+        let here = TempDir::new().unwrap();
+        fs::create_dir_all(here.path().join("host_dir")).unwrap();
+        file(&here.path().join("host_dir/big.iso"), 64 << 20);
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_server"));
+        command.args(["--ip", "127.0.0.1", "--port", "0"]);
+        command.cwd(here.path());
+        let mut session = Session::start(command, columns, ROWS, "xterm-256color");
+        let screen = session.see("0 clients");
+        let (_, port) = screen.split_once("http://127.0.0.1:").unwrap();
+        let port = port.split_once('/').unwrap().0.parse().unwrap();
+        let screen = session.see("0 clients · 0 ↓ 0 ↑");
+        shown.push_str(&section(columns, &kept(&screen, "", port).replace(env!("CARGO_PKG_VERSION"), "X.Y.Z")));
+        session.press(INTERRUPT);
+        assert_eq!(session.child.wait().unwrap().exit_code(), 0);
+    }
+    compare("banner", &shown);
 }

@@ -188,7 +188,9 @@ enum Command {
     ///
     /// Exit codes: 0 ok; 2 usage; 3 there are no logs, or they cannot be read.
     Report(Box<report::Arguments>),
-    /// Who may do what: make, list and revoke tokens. A server that is running takes notice within a second
+    /// Say who may do what: make, list and revoke tokens
+    ///
+    /// Needs no server that runs; one that does takes notice within a second.
     Token(TokenCommand),
     #[command(flatten)]
     Manual(Manual),

@@ -5,6 +5,9 @@
 
 pub mod capability;
 pub mod charset;
+#[cfg(test)]
+#[path = "../../tests/common/golden.rs"]
+pub(crate) mod golden;
 pub mod quantity;
 pub mod width;
 

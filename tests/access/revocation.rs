@@ -131,10 +131,11 @@ fn the_first_token_of_a_server_that_runs_where_anybody_can_listen_is_warned_of_o
         rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
         let output = child.wait_with_output().unwrap();
         let said = [output.stdout, output.stderr].concat();
-        (logged("level=warn event=tokens"), String::from_utf8(said).unwrap())
+        (logged("tokens travel where anybody can read them"), String::from_utf8(said).unwrap())
     };
     let (warned, said) = start(&[]);
     assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("level=warn") && warned[0].contains("event=tokens"), "{warned:?}");
     assert!(warned[0].contains("--tls") && warned[0].contains("--insecure-tokens"), "{warned:?}");
     assert!(said.contains("Warning: ") && said.contains("--tls"), "{said}");
     let (warned, said) = start(&["--insecure-tokens"]);

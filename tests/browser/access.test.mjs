@@ -4,111 +4,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import axe from "axe-core";
-import { connected, event, events, eventually, follow, following, names, row, scene, Server, uploadIs, uploadRow, visitor, write } from "./scene.mjs";
-
-const WIDTHS = [360, 800, 1280];
-
-const LONG_NAME = "a_name_without_any_place_to_break_".repeat(7);
-
-/** What axe finds that would keep somebody out; of certain rules, or of all. */
-async function barriers(page, rules) {
-    const options = rules ? { runOnly: rules } : {};
-    const { violations } = await page.evaluate(`${axe.source}; axe.run(${JSON.stringify(options)})`);
-    const grave = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-    return grave.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
-}
-
-/** Looks at a state of the page in light and dark, at every width: nobody is kept out, and nothing scrolls sideways. */
-async function look(page, state) {
-    // Only colours differ between the two.
-    for (const [colorScheme, rules] of [["light", null], ["dark", ["color-contrast"]]]) {
-        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-        assert.deepEqual(await barriers(page, rules), [], `${state}, ${colorScheme}`);
-    }
-    const { height } = page.viewportSize();
-    for (const width of WIDTHS) {
-        await page.setViewportSize({ width, height });
-        const [wide, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
-        assert.ok(wide <= seen, `${state}: ${wide} pixels in ${seen}`);
-    }
-}
-
-test("every state of the files can be read by everybody, at every width", async (t) => {
-    const files = { "photos/2026/año nuevo.jpg": "x", [LONG_NAME]: "x", "notes.txt": "x", "empty/inner/x": "x" };
-    const { page, server } = await scene(t, { files });
-    await row(page, LONG_NAME).waitFor();
-    await look(page, "a folder");
-    await page.locator("#filter").fill("no such thing");
-    await page.getByText("Nothing matches this filter.").waitFor();
-    await look(page, "no match");
-    await page.goto(`${server.url}/#/photos/2026`);
-    await row(page, "año nuevo.jpg").waitFor();
-    await look(page, "a folder below");
-    fs.rmSync(path.join(server.dir, "empty/inner"), { recursive: true });
-    await page.goto(`${server.url}/#/empty`);
-    await page.getByText("Nothing in here yet").waitFor();
-    await look(page, "an empty folder");
-    await page.goto(`${server.url}/#/nowhere`);
-    await page.getByText("There is nothing of that name").waitFor();
-    await look(page, "a folder that is not there");
-    await server.kill();
-    await page.locator("#reload").click();
-    await page.locator("#link[data-state=lost]").waitFor();
-    await look(page, "no server");
-});
-
-test("uploads in every state can be read by everybody, at every width", async (t) => {
-    const { page, server, local } = await scene(t, { args: ["--max-file-size", "1MiB"] });
-    // Held at the door, one stays on its way.
-    await page.route("**/files/underway.bin", () => {});
-    await page.locator("#files-input").setInputFiles([write(local, "underway.bin", Buffer.alloc(900_000)), write(local, "fine.txt", "x"), write(local, "large.bin", Buffer.alloc(2_000_000))]);
-    await uploadIs(page, "fine.txt", "stored");
-    await uploadIs(page, "large.bin", "failed");
-    await uploadIs(page, "underway.bin", "sending");
-    await page.locator("#files-input").setInputFiles(write(local, `${LONG_NAME.slice(0, 200)}.txt`, "x"));
-    await page.getByText("2 files stored").waitFor();
-    await look(page, "uploads");
-    await server.kill();
-    await page.locator("#reload").click();
-    await page.locator("#link[data-state=lost]").waitFor();
-    await look(page, "uploads without a server");
-    await page.getByRole("button", { name: "Cancel all" }).click();
-    await uploadIs(page, "underway.bin", "cancelled");
-    await look(page, "cancelled uploads");
-});
-
-test("a feed with all that can happen can be read by everybody, at every width", async (t) => {
-    const { page, server } = await scene(t, { args: ["--keep-arrivals", "8"] });
-    await look(page, "nothing followed");
-    await follow(page, "chat");
-    await follow(page, LONG_NAME.slice(0, 100));
-    await server.client(["publish", "chat", write(server.logs, `${LONG_NAME.slice(0, 100)}.bin`, "x"), "--wait", "0"]);
-    await page.locator("#message").fill("word ".repeat(50) + LONG_NAME);
-    await page.locator("#send-to").selectOption("chat");
-    await page.locator("#send-message").click();
-    await page.locator("#feed blockquote").waitFor();
-    await server.kill();
-    const elsewhere = await new Server(t, server.dir, server.args).start();
-    for (let number = 0; number < 30; number += 1) await elsewhere.put(`chat/${number}.bin`, String(number));
-    await elsewhere.kill();
-    await server.start();
-    await events(page, "gap").waitFor();
-    await events(page, "missed").waitFor();
-    const given = server.beginPut("chat/given up");
-    await event(page, "arriving", "given up").waitFor();
-    await given.giveUp();
-    await event(page, "abandoned", "given up").waitFor();
-    server.beginPut("chat/arriving");
-    await event(page, "arriving", "arriving").waitFor();
-    for (const hash of ["#topics", "#/"]) {
-        await page.evaluate((there) => { location.hash = there; }, hash);
-        await look(page, `a feed, at ${hash}`);
-    }
-    await server.kill();
-    await page.locator("#follow-state:not([data-state=up])").waitFor();
-    await look(page, "a feed without a server");
-});
+import {
+    connected, event, eventually, follow, following, names, row, scene, uploadIs, uploadRow, write,
+} from "./scene.mjs";
 
 test("a visitor who speaks Spanish is spoken to in Spanish, can choose, and is remembered", async (t) => {
     const { page } = await scene(t, { files: { "a.txt": "x", "b.txt": "x" }, visitor: { locale: "es-MX" } });
@@ -127,7 +25,9 @@ test("a visitor who speaks Spanish is spoken to in Spanish, can choose, and is r
 test("both languages say the same things", async (t) => {
     const { page } = await scene(t);
     const [missing, places] = await page.evaluate(() => {
-        const keys = (texts, prefix = "") => Object.entries(texts).flatMap(([key, text]) => key === "error" ? keys(text, "error.") : [prefix + key]);
+        const keys = (texts, prefix = "") => Object.entries(texts).flatMap(([key, text]) => {
+            return key === "error" ? keys(text, "error.") : [prefix + key];
+        });
         const placesOf = (text) => [...new Set(JSON.stringify(text).match(/\{\w+\}/g) ?? [])].sort().join();
         const only = (a, b) => keys(a).filter((key) => !keys(b).includes(key));
         const differ = Object.keys(TEXT.en).filter((key) => key !== "error" && placesOf(TEXT.en[key]) !== placesOf(TEXT.es[key]));
@@ -139,7 +39,8 @@ test("both languages say the same things", async (t) => {
 test("what is asked of a text is there: every word that the page uses has one", async (t) => {
     const { page, server } = await scene(t);
     const source = await (await fetch(server.url)).text();
-    const used = [...source.matchAll(/words\("(\w+)"/g), ...source.matchAll(/data-(?:text|label|hint)="(\w+)"/g), ...source.matchAll(/announce\("(\w+)"/g)].map(([, key]) => key);
+    const uses = [/words\("(\w+)"/g, /data-(?:text|label|hint)="(\w+)"/g, /announce\("(\w+)"/g];
+    const used = uses.flatMap((use) => [...source.matchAll(use)].map(([, key]) => key));
     assert.ok(used.length > 50);
     const known = await page.evaluate(() => Object.keys(TEXT.en));
     assert.deepEqual(used.filter((key) => !known.includes(key)), []);
@@ -188,7 +89,10 @@ async function tabTo(page, target) {
         await page.keyboard.press("Tab");
         const unseen = await page.evaluate(() => {
             const element = document.activeElement;
-            const isSeen = (pseudo) => { const { outlineStyle, outlineWidth } = getComputedStyle(element, pseudo); return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2; };
+            const isSeen = (pseudo) => {
+                const { outlineStyle, outlineWidth } = getComputedStyle(element, pseudo);
+                return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+            };
             return element === document.body || isSeen() || isSeen("::after") ? "" : element.outerHTML;
         });
         assert.equal(unseen, "", "the focus is seen");

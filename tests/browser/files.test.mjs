@@ -45,7 +45,8 @@ test("a folder that is not there is said to be so, and can be tried again", asyn
 });
 
 test("a filter needs all of its words, and knows the start, the end and what must not be", async (t) => {
-    const files = Object.fromEntries(["Beach.jpg", "beach thumb.jpg", "beach.png", "sunny beach.jpg", "draw", "raw"].map((name) => [name, "x"]));
+    const all = ["Beach.jpg", "beach thumb.jpg", "beach.png", "sunny beach.jpg", "draw", "raw"];
+    const files = Object.fromEntries(all.map((name) => [name, "x"]));
     const { page } = await scene(t, { files });
     const filtered = async (typed, expected) => {
         await page.locator("#filter").fill(typed);
@@ -99,8 +100,11 @@ test("a file is downloaded as it is, and a folder as a tar of what is in it", as
 });
 
 test("thousands of entries are there at once, filter without a pause, and can all be reached", async (t) => {
+    const name = (number) => `many/file ${String(number).padStart(5, "0")}.txt`;
     const fill = (host) => {
-        for (let number = 0; number < 20_000; number += 1) write(host, `many/file ${String(number).padStart(5, "0")}.txt`, "");
+        // One file of many names is made in a fraction of the time.
+        const first = write(host, name(0), "");
+        for (let number = 1; number < 20_000; number += 1) fs.linkSync(first, path.join(host, name(number)));
     };
     const { page } = await scene(t, { fill, at: "#/many" });
     await page.getByText("20,000 entries, 0 B").waitFor();

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { isLong, partial, row, scene, sceneByLine, sparse, theBrowser, uploadIs, uploadRow } from "./scene.mjs";
 
 const MIB = 1024 * 1024;
-const SIZE = (isLong ? 3072 : 300) * MIB;
+const SIZE = (isLong ? 3072 : 200) * MIB;
 /** What the page may take beside its own needs: a few buffers, whatever the size of the file. */
 const ALLOWED = 96 * MIB;
 

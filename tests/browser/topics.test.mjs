@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { connected, content, directory, download, event, events, eventually, follow, following, names, scene, sceneByLine, Server, write } from "./scene.mjs";
+import {
+    connected, content, directory, download, event, events, eventually, follow, following, names, scene, sceneByLine, Server, write,
+} from "./scene.mjs";
 
 /** Publishes a file as the terminal does. */
 async function publish(server, topic, name, bytes) {
@@ -144,6 +146,8 @@ test("what the server has forgotten is said plainly", async (t) => {
     await meanwhile(t, server, async (elsewhere) => {
         // One after the other: the journal drops what it forgets by the segment, and a batch is in one.
         for (let number = 1; number <= 40; number += 1) await elsewhere.put(`chat/${number}.bin`, String(number));
+        // Files of arrivals that were forgotten this lately may arrive once more (PROTOCOL.md, section 16).
+        fs.rmSync(path.join(server.dir, "chat"), { recursive: true });
     });
     await events(page, "gap").getByText(/^\d+ arrivals are gone from the server's history\.$/).waitFor();
     const gone = Number(/\d+/.exec(await events(page, "gap").locator("p").textContent())[0]);
@@ -232,6 +236,9 @@ test("what cannot be a folder is refused with the reason, and the rest is still 
         await page.locator("#follow-button").click();
         await page.getByText("That cannot be a folder").waitFor();
     }
+    await page.locator("#language").selectOption("es");
+    await page.getByText("Eso no puede ser una carpeta").waitFor();
+    await page.locator("#language").selectOption("en");
     await page.locator("#topic").fill("/");
     await page.locator("#follow-button").click();
     await page.getByText("Following 2 folders").waitFor();

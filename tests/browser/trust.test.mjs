@@ -5,10 +5,11 @@ import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { test } from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { connected, directory, download, event, eventually, follow, following, names, row, scene, Server, uploadIs, visitor, write } from "./scene.mjs";
-
-const PAGE = fileURLToPath(new URL("../../src/server/web/page.html", import.meta.url));
+import { pathToFileURL } from "node:url";
+import {
+    atEnd, connected, directory, download, event, eventually, follow, following, names, PAGE, row, scene, Server, uploadIs, visitor,
+    write,
+} from "./scene.mjs";
 
 const IMAGE = "<img src=x onerror=\"document.title='harmed'\">.txt";
 
@@ -70,8 +71,14 @@ function hostilePage(server, collector) {
         const tell = (what) => fetch("${collector}/" + what, { mode: "no-cors" });
         const attempt = async (what, act) => tell(what + "=" + await act().then(() => "done", () => "refused"));
         attempt("read", async () => (await fetch("${server}/api/list")).json());
-        attempt("write", async () => { const answer = await fetch("${server}/files/written.txt", { method: "PUT", body: "x" }); if (!answer.ok) throw 0; });
-        attempt("blind", async () => { await fetch("${server}/files/blind.txt", { method: "POST", mode: "no-cors", body: "x" }); throw 0; });
+        attempt("write", async () => {
+            const answer = await fetch("${server}/files/written.txt", { method: "PUT", body: "x" });
+            if (!answer.ok) throw 0;
+        });
+        attempt("blind", async () => {
+            await fetch("${server}/files/blind.txt", { method: "POST", mode: "no-cors", body: "x" });
+            throw 0;
+        });
         attempt("follow", () => new Promise((resolve, reject) => {
             const socket = new WebSocket("${server.replace("http", "ws")}/ws");
             socket.onopen = resolve;
@@ -88,7 +95,7 @@ async function elsewhere(t, pages = {}) {
         response.end(pages[request.url] ?? "");
     });
     await new Promise((resolve) => listener.listen(0, "127.0.0.1", resolve));
-    t.after(() => listener.close());
+    atEnd(t, () => listener.close());
     return { asked, pages, url: `http://127.0.0.1:${listener.address().port}` };
 }
 
@@ -153,7 +160,7 @@ test("the page from a disk works with a server that allows it, by an address tha
     write(host, "photos/a.txt", "from afar");
     const server = await new Server(t, host, ["--allow-origin", "null"]).start();
     const { page } = await visitor(t);
-    await page.goto(pathToFileURL(PAGE).href);
+    await page.goto(PAGE);
     await page.getByLabel("Address").fill("not an address");
     await page.keyboard.press("Enter");
     await page.getByText("That is not an address.").waitFor();
@@ -176,7 +183,7 @@ test("the page from a disk works with a server that allows it, by an address tha
 test("a page from a disk whose server does not allow it says what to do", async (t) => {
     const server = await new Server(t, directory(t), []).start();
     const { page } = await visitor(t);
-    await page.goto(pathToFileURL(PAGE).href);
+    await page.goto(PAGE);
     await page.getByLabel("Address").fill(server.url);
     await page.keyboard.press("Enter");
     await page.getByText(/does not answer this page\..*--allow-origin null/).waitFor();

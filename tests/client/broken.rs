@@ -68,7 +68,7 @@ fn a_break_is_said_with_the_time_to_the_next_attempt() {
     let run = run_through(&scene, &proxy, &["get", "big"]).ok();
     let line = run.err.lines().find(|line| line.contains("again in")).unwrap_or_else(|| panic!("{run:?}"));
     assert!(line.contains(&proxy.address().to_string()) && line.ends_with(" s"), "{line}");
-    assert!(run.err.contains("1 resumed"), "{run:?}");
+    assert!(run.err.contains("1 resumed from "), "{run:?}");
 }
 
 #[test]

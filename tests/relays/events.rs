@@ -227,9 +227,8 @@ fn a_server_that_stops_says_goodbye() {
 }
 
 #[test]
-fn hundreds_of_arrivals_come_in_order_to_a_client_that_reads_late() {
+fn hundreds_of_arrivals_come_in_order_to_a_client_that_comes_late() {
     let (dir, server) = served(&[]);
-    let mut client = following(&server, &[""]);
     let mut sender = server.client();
     for number in 1..=1500 {
         sender
@@ -237,6 +236,8 @@ fn hundreds_of_arrivals_come_in_order_to_a_client_that_reads_late() {
             .unwrap()
             .unwrap();
     }
+    let (mut client, subscribed) = follower(&server, json!({"type": "subscribe", "folders": [""], "after": 0}));
+    assert_eq!(subscribed["type"], "subscribed", "{subscribed}");
     for number in 1..=1500 {
         assert_eq!(client.json()["number"], number);
     }

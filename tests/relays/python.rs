@@ -3,7 +3,7 @@
 //!
 //! Needs `python3` with its `venv` module, and the first time the Python package index.
 
-use super::common::{Server, content, scaled};
+use super::common::{Server, content};
 use super::served;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -85,7 +85,7 @@ impl Drop for Listener {
 fn clients_that_were_written_from_the_document_send_and_receive() {
     let (dir, server) = served(&[]);
     let (local, from_a, from_b) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
-    let size = scaled(3 * MIB, 50 * MIB) + 1;
+    let size = 50 * MIB + 1;
     let files = [("one año.bin", size), ("two.bin", size), ("empty.txt", 0), ("four.PNG", 5)];
     let paths: Vec<String> = files
         .iter()

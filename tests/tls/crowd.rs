@@ -45,6 +45,9 @@ fn everybody_gets_everything_while_more_comes() {
         std::thread::sleep(scaled(Duration::ZERO, REST));
     }
     running.drain(..).for_each(|follower| _ = follower.wait().ok());
+    let events = tls.scene.server.log(Log::Events);
+    let cut = events.iter().find(|line| line.contains("event=disconnect") && line.contains("cause="));
+    assert_eq!(cut, None, "nobody's connection broke off or stood still");
     for number in 0..followers {
         for file in 0..files {
             let came = tls.scene.local(&format!("to-{number}/chat/{file}"));

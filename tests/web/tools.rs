@@ -116,6 +116,8 @@ fn wget_downloads_and_goes_on_where_it_was_killed() {
     interrupt(tool("wget", here.path()).args(slow).spawn().expect("wget is installed"), &here.path().join("f.bin"));
     succeed(tool("wget", here.path()).args(["-q", "-c", &url(&server, "/files/f.bin")]));
     assert!(same(&here.path().join("f.bin"), &content));
+    let went_on = server.logged(Log::Transfers, &["path=f.bin", "status=sent"]);
+    assert!(offset_of(&went_on) > 0, "what was there is not sent again: {went_on}");
     let time = |path: &Path| {
         fs::metadata(path).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
     };
@@ -129,15 +131,30 @@ fn aria2c_downloads_over_eight_connections_and_goes_on_where_it_was_killed() {
     let here = TempDir::new().unwrap();
     let common = ["-q", "--no-conf", "-x8", "-s8", "-k1M", "--file-allocation=none", "--auto-save-interval=1"];
     let address = url(&server, "/files/f.bin");
+    let (file, notes) = (here.path().join("f.bin"), here.path().join("f.bin.aria2"));
     let mut slow = tool("aria2c", here.path());
-    let slow =
-        slow.args(common).args(["--max-overall-download-limit=4M", &address]).spawn().expect("aria2c is installed");
-    eventually("it has noted what is there", || here.path().join("f.bin.aria2").exists());
-    interrupt(slow, &here.path().join("f.bin"));
+    let slow = slow.args(common).args(["--disk-cache=0", "--max-overall-download-limit=4M", &address]);
+    let slow = slow.spawn().expect("aria2c is installed");
+    eventually("its beginning is on the disk", || {
+        fs::read(&file).is_ok_and(|there| there.starts_with(&content[..100_000]))
+    });
+    // What it notes from now on says so.
+    let _ = fs::remove_file(&notes);
+    eventually("it has noted what is there", || notes.exists());
+    interrupt(slow, &file);
+    assert!(!same(&file, &content));
     succeed(tool("aria2c", here.path()).args(common).args(["-c", &address]));
-    assert!(same(&here.path().join("f.bin"), &content));
-    let offsets = server.log(Log::Transfers).into_iter().filter(|line| !line.contains(" offset=0 "));
-    assert!(offsets.count() >= 7, "several parts were asked for");
+    assert!(same(&file, &content));
+    let offsets: Vec<u64> = server.log(Log::Transfers).iter().map(|line| offset_of(line)).collect();
+    assert!(offsets.iter().filter(|offset| **offset > 0).count() >= 7, "several parts were asked for: {offsets:?}");
+    // It shares a file out in whole MiB: a part that begins elsewhere goes on where it was.
+    assert!(offsets.iter().any(|offset| offset % (1 << 20) != 0), "what was there is not sent again: {offsets:?}");
+}
+
+/// Where a download began, as its line of the log says.
+fn offset_of(line: &str) -> u64 {
+    let (_, rest) = line.split_once(" offset=").unwrap();
+    rest.split_once(' ').unwrap().0.parse().unwrap()
 }
 
 #[test]

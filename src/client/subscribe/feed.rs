@@ -58,6 +58,7 @@ impl Feed<'_> {
             if !self.link.cancel.rest(rest) {
                 break Stop::Asked;
             }
+            self.teller.trying();
         };
         match why {
             Stop::Failed(error) => self.board.stop_with(error, &self.link.cancel),

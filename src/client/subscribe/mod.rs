@@ -101,7 +101,10 @@ pub(super) fn follow(context: &Context, plan: &Plan) -> Result<u8> {
         board.restore(position);
     }
     let style = Style { verbose: false, ..context.style() };
-    let teller = Teller::new(&context.terminal, context.settings.quiet, Report::new(style));
+    let teller = Teller::new(&context.terminal, context.settings.quiet, Report::waiting(style));
+    if context.attended && !context.terminal.is_plain() {
+        teller.has_keys();
+    }
     let place = context.settings.dir.display().to_string();
     let topics = &plan.topics;
     let shared = Shared { topics, options: &options, folder: &folder, board: &board, teller: &teller };

@@ -53,6 +53,11 @@ impl Teller {
         self.progress.start(path.as_bytes(), size, already)
     }
 
+    /// Somebody can press Enter and Esc while the server is away.
+    pub(super) fn has_keys(&self) {
+        self.progress.leave_keys_to_owner();
+    }
+
     /// The bars are taken away.
     pub(super) fn finish(&self) {
         self.progress.finish();
@@ -60,6 +65,7 @@ impl Teller {
 
     pub(super) fn following(&self, topics: &[RemoteFolder], session: &Session, after: u64, place: &str) {
         let names: Vec<String> = topics.iter().map(shown).collect();
+        self.progress.regained();
         self.event("subscribed", json!({ "topics": names, "server": session.name(), "after": after }));
         self.line(&[
             format!("Following {} on {}", names.join(", "), session.name()),
@@ -71,10 +77,20 @@ impl Teller {
     pub(super) fn lost(&self, error: &Error, target: &str, rest: Duration) {
         let message = error.to_string();
         self.event("disconnected", json!({ "message": message, "retry_ms": rest.as_millis() as u64 }));
-        self.line(&[format!("{message}; trying {target} again in {:.1} s", rest.as_secs_f64())]);
+        if self.has_bars {
+            self.progress.lost(&message, target, rest);
+        } else {
+            self.line(&[format!("{message}; trying {target} again in {:.1} s", rest.as_secs_f64())]);
+        }
+    }
+
+    /// The server is being dialled again.
+    pub(super) fn trying(&self) {
+        self.progress.trying();
     }
 
     pub(super) fn back(&self, session: &Session, away: Duration) {
+        self.progress.regained();
         self.event("reconnected", json!({ "server": session.name(), "away_ms": away.as_millis() as u64 }));
         self.line(&[format!("Connected again to {} after {:.1} s", session.name(), away.as_secs_f64())]);
     }

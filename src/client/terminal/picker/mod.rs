@@ -26,7 +26,7 @@ use super::capability::{Size, Terminal};
 use super::keyboard;
 use super::menu::Plain;
 use super::screen::{self, Screen, Surface};
-use super::width::spelled;
+use super::width::{fit_left, spelled};
 
 /// Lets a person pick from what `model` holds; what was marked before still is. On a terminal that is too small or too simple to draw on, asks line by line.
 ///
@@ -90,7 +90,11 @@ fn draw(model: &mut Model, terminal: &Terminal) -> io::Result<()> {
     for (row, line) in (0..).zip(&lines) {
         // Cleared before, not after: behind a full line the cursor stands on its last character.
         queue!(frame, cursor::MoveTo(0, row), cross::Clear(cross::ClearType::CurrentLine))?;
-        let line = Line { text: spelled(&line.text, charset).into_owned(), ..line.clone() };
+        let mut line = Line { text: spelled(&line.text, charset).into_owned(), ..line.clone() };
+        if line.role == Role::CursorRow && terminal.color {
+            // What is set off is set off as far as the screen goes.
+            line.text = fit_left(&line.text, usize::from(size.columns), charset);
+        }
         queue_line(&mut frame, &line, terminal)?;
     }
     if lines.len() < usize::from(size.rows) {

@@ -37,12 +37,13 @@ pub(super) struct Board {
     scroll: Scroll,
     /// When the counters were last read.
     now: Instant,
-    /// Whether a person can press keys.
-    attended: bool,
+    keys: Keys,
     /// The transfer that the cursor is on.
     chosen: Weak<Transfer>,
     /// Servers that are away: until when it is rested, and why.
     outages: Vec<Outage>,
+    /// Whether a server that is away is being dialled.
+    trying: bool,
     /// Bytes moved in all, now and when connections began to break.
     moved: u64,
     moved_when_lost: Option<u64>,
@@ -57,6 +58,16 @@ pub(super) struct Board {
 pub(super) struct Outage {
     pub(super) until: Instant,
     pub(super) why: String,
+}
+
+/// Who obeys keys while something moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    Nobody,
+    /// The display: all of them.
+    Display,
+    /// The owner of the display: Enter and Esc while the server is away.
+    Owner,
 }
 
 /// What a key asks of those who move bytes.
@@ -109,9 +120,10 @@ impl Board {
             speed: Speed::new(now),
             scroll: Scroll::new(now),
             now,
-            attended: false,
+            keys: Keys::Nobody,
             chosen: Weak::new(),
             outages: Vec::new(),
+            trying: false,
             moved: 0,
             moved_when_lost: None,
             notices: Vec::new(),
@@ -123,17 +135,21 @@ impl Board {
         self.expected = (files, bytes);
     }
 
-    pub(super) fn add(&mut self, started: Vec<Arc<Transfer>>) {
+    pub(super) fn add(&mut self, started: Vec<Arc<Transfer>>, now: Instant) {
         for transfer in started {
             self.seen += 1;
-            let now = Instant::now();
             self.active.push(Active { transfer, speed: Speed::new(now) });
         }
     }
 
-    /// Somebody can press keys.
+    /// Somebody can press keys, and the display hears of them.
     pub(super) fn attend(&mut self) {
-        self.attended = true;
+        self.keys = Keys::Display;
+    }
+
+    /// Somebody can press keys, and the owner hears of them.
+    pub(super) fn leave_keys_to_owner(&mut self) {
+        self.keys = Keys::Owner;
     }
 
     /// Connections broke. That is told once, until bytes move again.
@@ -142,7 +158,21 @@ impl Board {
             self.notices.push(format!(" {} no connection: {}", self.charset.cross(), row::shown(&outage.why)));
             self.moved_when_lost = Some(self.moved);
         }
+        self.trying &= outages.is_empty();
         self.outages.extend(outages);
+    }
+
+    /// The rest is over, and the server is being dialled.
+    pub(super) fn trying(&mut self) {
+        self.outages.clear();
+        self.trying = true;
+    }
+
+    /// The server is back; the next time that it goes away is told again.
+    pub(super) fn regained(&mut self) {
+        self.outages.clear();
+        self.trying = false;
+        self.moved_when_lost = None;
     }
 
     /// Does what a key is for; what is beyond the board is for the caller.
@@ -228,18 +258,26 @@ impl Board {
         let mut rows: Vec<String> =
             self.active.iter().skip(first).take(room).map(|active| self.row(active, columns)).collect();
         let without_row = self.active.len() - rows.len();
-        rows.push(row::total(self.total(without_row), self.standing(), columns, self.charset));
+        // Whoever follows a topic waits for hours, with nothing to sum up.
+        if !self.active.is_empty() || self.expected.0 > 0 {
+            rows.push(row::total(self.total(without_row), self.standing(), columns, self.charset));
+        }
         rows.extend(below);
         rows
     }
 
     /// An outage, else the keys; nothing on a screen that has no room for it.
     fn below(&self, size: Size, columns: usize) -> Option<String> {
+        let has_keys = self.keys != Keys::Nobody;
         if let Some(outage) = self.outages.iter().min_by_key(|outage| outage.until) {
             let left = outage.until.saturating_duration_since(self.now);
-            return Some(row::outage(left, &outage.why, self.attended, columns, self.charset));
+            return Some(row::outage(left, &outage.why, has_keys, columns, self.charset));
         }
-        (self.attended && size.rows >= ROOMY && !self.active.is_empty()).then(|| row::hint(columns, self.charset))
+        if self.trying {
+            return Some(row::trying(has_keys, columns, self.charset));
+        }
+        (self.keys == Keys::Display && size.rows >= ROOMY && !self.active.is_empty())
+            .then(|| row::hint(columns, self.charset))
     }
 
     /// All of it in one line, for where nothing can be redrawn.
@@ -336,7 +374,7 @@ mod tests {
         let mut board = Board::new(Charset::Unicode, false, Instant::now());
         let transfers: Vec<_> =
             transfers.iter().map(|(size, already)| Arc::new(Transfer::new(b"x", *size, *already))).collect();
-        board.add(transfers.clone());
+        board.add(transfers.clone(), Instant::now());
         (board, transfers)
     }
 
@@ -382,7 +420,7 @@ mod tests {
         let total = board.total(0);
         assert_eq!((total.files_done, total.files, total.failed), (1, 2, 0));
         let second = Arc::new(Transfer::new(b"x", Some(100), 60));
-        board.add(vec![Arc::clone(&second)]);
+        board.add(vec![Arc::clone(&second)], Instant::now());
         second.add(40);
         second.finish(Outcome::Complete);
         board.read(Instant::now());

@@ -84,7 +84,7 @@ impl Progress {
     pub fn attended(terminal: &Terminal, controls: Controls) -> Self {
         let progress = Self::new(terminal, Display::Bars);
         if let Ok(keys) = Keys::enter() {
-            lock(&progress.shared.drawing).board.attend();
+            progress.shared.with_board(Board::attend);
             let shared = Arc::clone(&progress.shared);
             let watch = move || shared.take_keys(&keys, &controls);
             lock(&progress.threads).extend(std::thread::Builder::new().name("keys".to_owned()).spawn(watch));
@@ -99,6 +99,25 @@ impl Progress {
         } else {
             self.println(&format!("{why}; trying {target} again in {:.1} s", rest.as_secs_f64()));
         }
+    }
+
+    /// The rest after [`Progress::lost`] is over, and the server is being dialled. For whoever has one connection to lose.
+    pub fn trying(&self) {
+        self.shared.with_board(Board::trying);
+    }
+
+    /// The server is back. Bytes that move say as much; this is for whoever may wait for them for long.
+    pub fn regained(&self) {
+        if self.display == Display::Bars {
+            // That it was away is told before whatever is told now.
+            self.shared.draw(Last::No);
+        }
+        self.shared.with_board(Board::regained);
+    }
+
+    /// Somebody can press Enter and Esc while a server is away, and the caller obeys.
+    pub fn leave_keys_to_owner(&self) {
+        self.shared.with_board(Board::leave_keys_to_owner);
     }
 
     /// Says what is to be done in all, for the TOTAL row. Until then, what was started counts. Files that have not
@@ -219,10 +238,17 @@ impl Shared {
         }
     }
 
+    /// Changes the board, when it knows of everything that happened before.
+    fn with_board(&self, change: impl FnOnce(&mut Board)) {
+        let mut drawing = lock(&self.drawing);
+        drawing.board.lost(std::mem::take(&mut *lock(&self.lost)));
+        change(&mut drawing.board);
+    }
+
     fn draw(&self, last: Last) {
         let mut drawing = lock(&self.drawing);
         let Drawing { board, surface } = &mut *drawing;
-        board.add(std::mem::take(&mut *lock(&self.started)));
+        board.add(std::mem::take(&mut *lock(&self.started)), Instant::now());
         board.lost(std::mem::take(&mut *lock(&self.lost)));
         board.expect(self.expected_files.load(Ordering::Relaxed), self.expected_bytes.load(Ordering::Relaxed));
         board.read(Instant::now());

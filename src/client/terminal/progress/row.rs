@@ -57,7 +57,7 @@ pub(super) fn total(total: Total, standing: Standing, columns: usize, charset: C
 /// A server that is away: when it is tried again, which keys there are for the impatient, and what happened.
 pub(super) fn outage(left: Duration, why: &str, attended: bool, columns: usize, charset: Charset) -> String {
     let seconds = left.as_secs_f64().ceil();
-    let mut facts = vec!["no connection".to_owned(), format!("again in {seconds:.0} s")];
+    let mut facts = vec![lost(columns), format!("again in {seconds:.0} s")];
     if attended {
         facts.extend(["Enter now".to_owned(), "Esc stop".to_owned()]);
     }
@@ -69,6 +69,18 @@ pub(super) fn outage(left: Duration, why: &str, attended: bool, columns: usize, 
         format!("{}{}", charset.separator(), truncate(&shown(why), room, charset))
     };
     format!("{line}{why}")
+}
+
+/// A server that is away and is being dialled.
+pub(super) fn trying(attended: bool, columns: usize, charset: Charset) -> String {
+    let mut facts = vec![lost(columns), "trying now".to_owned()];
+    facts.extend(attended.then(|| "Esc stop".to_owned()));
+    first_facts(&facts, columns, charset)
+}
+
+/// Short enough for what follows it to fit.
+fn lost(columns: usize) -> String {
+    if columns < 30 { "away" } else { "no connection" }.to_owned()
 }
 
 /// What can be pressed while transfers run.
@@ -110,6 +122,11 @@ pub(super) fn finished(
             truncate(&format!("{name}  {facts}"), room, charset)
         }
         _ if room < 36 => elide_middle(name, room, charset),
+        // The name is worth more than the rate.
+        Outcome::Complete if room < 56 => {
+            let bytes = format!("{:>10}", quantity::size(moved));
+            format!("{bytes}  {}", elide_middle(name, room - width(&bytes) - 2, charset))
+        }
         _ => format!("{facts}  {}", elide_middle(name, room - width(&facts) - 2, charset)),
     };
     (sign, text)
@@ -232,7 +249,9 @@ mod tests {
         );
         assert_eq!(line(60, Charset::Ascii), " no connection - again in 3 s - Enter now - Esc stop");
         assert_eq!(line(40, Charset::Unicode), " no connection · again in 3 s");
-        assert_eq!(line(24, Charset::Unicode), " no connection");
+        assert_eq!(line(24, Charset::Unicode), " away · again in 3 s");
+        assert_eq!(trying(true, 40, Charset::Unicode), " no connection · trying now · Esc stop");
+        assert_eq!(trying(false, 100, Charset::Ascii), " no connection - trying now");
         assert_eq!(
             [hint(100, Charset::Unicode), hint(24, Charset::Unicode)],
             [" ↑↓ choose · x stop it · Ctrl-C stop all", " ↑↓ choose · x stop it"]

@@ -1,8 +1,12 @@
 //! The whole display, drawn onto a terminal emulator in memory.
 
+use std::sync::atomic::AtomicU16;
 use std::sync::mpsc;
 
 use super::*;
+use crate::client::terminal::charset::Charset;
+use crate::client::terminal::screen::Press;
+use crate::display::golden::{WIDTHS, compare, section};
 
 const SCREEN: Size = Size { columns: 60, rows: 8 };
 
@@ -173,9 +177,89 @@ fn where_nothing_can_be_redrawn_one_line_says_it_all() {
     transfer.add(1 << 20);
     transfer.finish(Outcome::Complete);
     let mut drawing = lock(&progress.shared.drawing);
-    drawing.board.add(std::mem::take(&mut *lock(&progress.shared.started)));
+    drawing.board.add(std::mem::take(&mut *lock(&progress.shared.started)), Instant::now());
     drawing.board.expect(7, 4 << 20);
     drawing.board.read(Instant::now());
     let line = drawing.board.plain_line();
     assert!(line.starts_with("1/7 files, 2.0 MiB of 4.0 MiB, "), "{line}");
+}
+
+/// A download two seconds old, by counters and times that are always the same: one file is here, one failed, three are on
+/// their way, two have not begun.
+fn two_seconds_into_a_download(begun: Instant) -> (Board, Vec<Arc<Transfer>>) {
+    const MIB: u64 = 1 << 20;
+    let mut board = Board::new(Charset::Unicode, false, begun);
+    board.expect(7, 1_300 * MIB);
+    let files = [
+        ("photos/2026/beach.jpg", Some(8 * MIB), 0),
+        ("letters/日本語の手紙.txt", Some(900), 0),
+        ("photos/2026/a_rather_long_and_winding_name_for_an_image_año nuevo.iso", Some(97 * MIB), 0),
+        ("videos/film.mkv", Some(734 * MIB), 300 * MIB),
+        ("log", None, 0),
+    ];
+    let transfers = files.map(|(name, size, already)| Arc::new(Transfer::new(name.as_bytes(), size, already)));
+    board.add(transfers.to_vec(), begun);
+    transfers[0].add(8 * MIB);
+    transfers[0].finish_after(Outcome::Complete, Duration::from_millis(160));
+    transfers[1].finish_after(Outcome::Failed("refused: not found".to_owned()), Duration::from_millis(3));
+    for tick in 1..=20 {
+        for (transfer, bytes) in transfers[2..].iter().zip([229_376, 5_242_880, 1_024]) {
+            transfer.add(bytes);
+        }
+        board.read(begun + FRAME * tick);
+    }
+    (board, transfers.to_vec())
+}
+
+/// Draws the board as the display would, on a screen of that many columns.
+fn drawn(board: &mut Board, columns: u16) -> String {
+    static COLUMNS: AtomicU16 = AtomicU16::new(0);
+    COLUMNS.store(columns, Ordering::Relaxed);
+    let size = || Size { columns: COLUMNS.load(Ordering::Relaxed), rows: 12 };
+    let screen = Screen::new(size());
+    let mut bars = Bars::new(Box::new(screen.clone()), size, Charset::Unicode);
+    bars.draw(board);
+    section(columns, &screen.lines().join("\n"))
+}
+
+#[test]
+fn bars_at_every_width() {
+    let begun = Instant::now();
+    let mut shown = String::new();
+    for columns in WIDTHS {
+        let (mut board, _transfers) = two_seconds_into_a_download(begun);
+        board.attend();
+        shown.push_str(&drawn(&mut board, columns));
+        // The arrows choose one, and the server goes away.
+        board.press(Press::Up);
+        let outage = Outage { until: begun + FRAME * 42, why: "connect: nothing listens there".to_owned() };
+        board.lost(vec![outage]);
+        shown.push_str(&drawn(&mut board, columns));
+    }
+    compare("bars", &shown);
+}
+
+#[test]
+fn whoever_waits_for_a_topic_sees_when_the_server_is_tried_again_and_nothing_else() {
+    let begun = Instant::now();
+    let mut board = Board::new(Charset::Unicode, false, begun);
+    let size = Size { columns: 100, rows: 12 };
+    board.leave_keys_to_owner();
+    board.read(begun);
+    assert!(board.rows(size).is_empty());
+    for _ in 0..2 {
+        let why = "connect: nothing listens there".to_owned();
+        board.lost(vec![Outage { until: begun + FRAME * 42, why: why.clone() }]);
+        assert_eq!(board.finished_lines(size, begun), [" ✗ no connection: connect: nothing listens there"]);
+        let row = " no connection · again in 5 s · Enter now · Esc stop · connect: nothing listens there";
+        assert_eq!(board.rows(size), [row]);
+        board.trying();
+        assert_eq!(board.rows(size), [" no connection · trying now · Esc stop"]);
+        // That it still is away is no news.
+        board.lost(vec![Outage { until: begun + FRAME * 42, why }]);
+        assert!(board.finished_lines(size, begun).is_empty());
+        assert_eq!(board.rows(size), [row]);
+        board.regained();
+        assert!(board.rows(size).is_empty() && board.finished_lines(size, begun).is_empty());
+    }
 }

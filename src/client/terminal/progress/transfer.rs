@@ -72,7 +72,12 @@ impl Transfer {
 
     /// It ended. Only the first outcome counts.
     pub fn finish(&self, outcome: Outcome) {
-        let _ = self.ended.set((outcome, self.started.elapsed()));
+        self.finish_after(outcome, self.started.elapsed());
+    }
+
+    /// It ended, and took this long.
+    pub(super) fn finish_after(&self, outcome: Outcome, took: Duration) {
+        let _ = self.ended.set((outcome, took));
     }
 
     /// Asks whoever moves it to stop, and leave the others alone.
