@@ -94,6 +94,7 @@ impl Bucket {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "figures of a test")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

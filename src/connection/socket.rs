@@ -209,6 +209,7 @@ fn timespec(duration: Duration) -> Timespec {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "figures of a test")]
 mod tests {
     use super::*;
     use std::net::{Ipv4Addr, TcpListener};

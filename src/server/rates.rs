@@ -94,6 +94,7 @@ pub(super) fn tell(live: &Live) {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "figures of a test")]
 mod tests {
     use super::super::admission::Registry;
     use super::*;
