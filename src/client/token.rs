@@ -60,6 +60,10 @@ fn ask(cancel: &Cancel) -> Result<Token> {
     let typed = keys.line(LOOK, || cancel.is_cancelled());
     drop(keys);
     let _ = stderr().write_all(b"\n");
+    if cancel.is_cancelled() {
+        // Half a token is none, and nobody's business.
+        return Err(failed(std::io::ErrorKind::Interrupted.into()));
+    }
     parse(&typed.map_err(failed)?, "what was typed")
 }
 

@@ -38,9 +38,10 @@ fn ctrl_c_at_the_question_leaves_the_terminal_as_it_was() {
     let server = scene.serve(&[]);
     let mut session = asked(&server);
     session.press("hd_half\u{3}");
-    assert_eq!(session.child.wait().unwrap().exit_code(), 130);
-    eventually("the terminal is as it was", || !session.is_raw());
+    let status = session.child.wait().unwrap();
     session.read_to_end();
+    assert_eq!(status.exit_code(), 130, "{}", session.screen.screen().contents());
+    eventually("the terminal is as it was", || !session.is_raw());
     session.assert_restored();
     assert!(!session.screen.screen().contents().contains("half"));
 }
