@@ -1,7 +1,7 @@
 //! A buffered byte stream over a socket, with deadlines: what every protocol on the port is spoken over.
 //!
-//! Owns the buffers, the time that the peer may take, and the waiting for turns where there is a limit. Knows nothing of frames or heads: it gives what was read, as long
-//! as it is wanted, and sends what it is given.
+//! Owns the buffers, the time that the peer may take, and the waiting for turns where there is a limit. Knows nothing of
+//! frames or heads: it gives what was read, as long as it is wanted, and sends what it is given.
 //!
 //! Memory: a stream that waits for its peer holds no buffer. One that reads holds 64 KiB, one that writes at most as many.
 
