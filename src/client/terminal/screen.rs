@@ -36,9 +36,16 @@ pub fn end_where_asked(signal: i32) {
 
 /// Called by both sides after they have said their part, so that one of them sees the other's.
 fn end_if_due() {
+    if CHANGED.load(Ordering::SeqCst) & RAW != 0 || TYPED.load(Ordering::SeqCst) {
+        end_if_told();
+    }
+}
+
+/// Ends the program if a signal told it to, for whoever was asking: also where the other thread has given the terminal back
+/// already, and is about to do the same.
+pub(super) fn end_if_told() {
     let signal = ENDING.load(Ordering::SeqCst);
-    let is_asking = CHANGED.load(Ordering::SeqCst) & RAW != 0 || TYPED.load(Ordering::SeqCst);
-    if signal != 0 && is_asking {
+    if signal != 0 {
         restore_now();
         std::process::exit(128 + signal);
     }
