@@ -64,11 +64,12 @@ impl Cancel {
         let watched = cancel.clone();
         std::thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
-                // Where a person is asked, nothing runs that would have to be stopped in order.
-                let nothing_runs = signal != SIGINT && screen::is_asking();
-                if watched.is_cancelled() || nothing_runs {
+                if watched.is_cancelled() {
                     screen::restore_now();
                     std::process::exit(128 + signal);
+                }
+                if signal != SIGINT {
+                    screen::end_where_asked(signal);
                 }
                 watched.lock().terminated |= signal != SIGINT;
                 watched.cancel();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossterm::event::{self, Event};
 
-use super::screen::Screen;
+use super::screen::{self, Screen};
 
 /// How long to wait before looking whether the screen was given back meanwhile.
 const LOOK_ABOUT: Duration = Duration::from_millis(250);
@@ -19,6 +19,7 @@ pub(super) fn next(screen: &Screen) -> io::Result<Option<Event>> {
             return event::read().map(Some);
         }
     }
+    screen::end_if_told();
     Ok(None)
 }
 

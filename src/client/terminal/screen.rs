@@ -4,7 +4,7 @@
 //! message is printed, and [`restore_now`] from whichever thread handles a signal. Knows nothing of what is drawn.
 
 use std::io::{self, BufRead, Write};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
@@ -20,22 +20,43 @@ const ALTERNATE: u8 = 2;
 static CHANGED: AtomicU8 = AtomicU8::new(0);
 /// A typed answer is awaited, in the terminal's own mode.
 static TYPED: AtomicBool = AtomicBool::new(false);
+/// The signal that ends the program where a person is asked; 0 is none.
+static ENDING: AtomicI32 = AtomicI32::new(0);
 static PANIC_HOOK: Once = Once::new();
 /// How the terminal was before [`Keys`].
 static BEFORE_KEYS: Mutex<Option<Termios>> = Mutex::new(None);
 /// A key that sends several bytes sends them at once: Esc alone has nothing behind it after this time.
 const REST_OF_A_KEY: Duration = Duration::from_millis(30);
 
-/// Whether a person is being asked: nothing runs then that would have to be stopped in order.
-#[must_use]
-pub fn is_asking() -> bool {
-    CHANGED.load(Ordering::SeqCst) & RAW != 0 || TYPED.load(Ordering::SeqCst)
+/// Ends the program if a person is being asked: nothing runs then that would have to be stopped in order. If none is, it ends
+/// as soon as one would be. For the thread that handles `signal`.
+pub fn end_where_asked(signal: i32) {
+    ENDING.store(signal, Ordering::SeqCst);
+    end_if_due();
+}
+
+/// Called by both sides after they have said their part, so that one of them sees the other's.
+fn end_if_due() {
+    if CHANGED.load(Ordering::SeqCst) & RAW != 0 || TYPED.load(Ordering::SeqCst) {
+        end_if_told();
+    }
+}
+
+/// Ends the program if a signal told it to, for whoever was asking: also where the other thread has given the terminal back
+/// already, and is about to do the same.
+pub(super) fn end_if_told() {
+    let signal = ENDING.load(Ordering::SeqCst);
+    if signal != 0 {
+        restore_now();
+        std::process::exit(128 + signal);
+    }
 }
 
 /// Reads a typed line, and is known to wait for a person meanwhile.
 pub(super) fn read_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut typed = String::new();
     TYPED.store(true, Ordering::SeqCst);
+    end_if_due();
     let read = input.read_line(&mut typed);
     TYPED.store(false, Ordering::SeqCst);
     Ok((read? > 0).then_some(typed))
@@ -64,6 +85,7 @@ impl Screen {
         // Recorded first: a signal between the two then restores too much, which is harmless, and not too little.
         CHANGED.fetch_or(if surface == Surface::Alternate { RAW | ALTERNATE } else { RAW }, Ordering::SeqCst);
         let screen = Self(());
+        end_if_due();
         terminal::enable_raw_mode()?;
         let mut stderr = io::stderr();
         if surface == Surface::Alternate {
