@@ -9,6 +9,7 @@ mod terminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
+use std::time::{Duration, Instant};
 
 use portable_pty::CommandBuilder;
 use rustix::process::Signal;
@@ -45,17 +46,20 @@ fn example(name: &str) -> PathBuf {
     // target/debug/deps/picker-…
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
-    BUILT.call_once(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--offline", "--example", name, "--manifest-path"]);
-        cargo.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
-        cargo.arg("--target-dir").arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success());
-    });
+    BUILT.call_once(|| build(name, profile));
     profile.join("examples").join(name)
+}
+
+/// Builds an example into a profile's folder of `target`.
+fn build(name: &str, profile: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--offline", "--example", name, "--manifest-path"]);
+    cargo.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    cargo.arg("--target-dir").arg(profile.parent().unwrap());
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().unwrap().success());
 }
 
 const TAB: &str = "\t";
@@ -133,4 +137,45 @@ fn a_dumb_terminal_gets_a_numbered_list() {
     session.see("chosen: folder 05/sub 0/file 00105.jpg");
     session.end_restored();
     assert!(!session.raw.contains(&0x1b), "no escape sequence belongs here");
+}
+
+/// What a person feels: from the key to the screen that answers it, through a pseudo-terminal. Of a release build, whatever the
+/// test is.
+#[test]
+#[ignore = "builds the release profile, and measures"]
+fn among_100_000_files_each_keystroke_is_answered_within_50_ms() {
+    let test = std::env::current_exe().unwrap();
+    let release = test.ancestors().nth(3).unwrap().join("release");
+    build("picker", &release);
+    let mut command = CommandBuilder::new(release.join("examples/picker"));
+    command.arg("100000");
+    let mut session = Session::start(command, 100, 40, "xterm-256color");
+    session.see("of 100,164 · 0 selected 0 B");
+    let mut times = Vec::new();
+    let mut answered = |session: &mut Session, keys: &str, by: &str| {
+        let since = Instant::now();
+        session.press(keys);
+        session.see(by);
+        times.push((since.elapsed(), by.to_owned()));
+    };
+    let filter = "file 0099 .jpg$ !thumb";
+    for end in (1..=filter.len()).filter(|end| !filter[..*end].ends_with(' ')) {
+        answered(&mut session, &filter[end - 1..end], &format!("filter: {}", &filter[..end]));
+        if filter[end..].starts_with(' ') {
+            session.press(" ");
+        }
+    }
+    // The list is that of the filter, and then nothing is, and then everything.
+    session.see("8 of 100,164");
+    session.press(" ");
+    answered(&mut session, "?", " 0 of 100,164");
+    answered(&mut session, CONTROL_U, "24 of 100,164");
+    // All of it marked, a folder of it unmarked, another one opened.
+    answered(&mut session, "\x01", "100,004 selected");
+    answered(&mut session, TAB, "95,004 selected");
+    answered(&mut session, RIGHT, "/folder 01");
+    times.sort();
+    let (slowest, by) = times.last().unwrap();
+    println!("{} keystrokes: median {:?}, slowest {slowest:?} ({by})", times.len(), times[times.len() / 2].0);
+    assert!(*slowest < Duration::from_millis(50), "{times:#?}");
 }

@@ -128,7 +128,9 @@ fn the_sums_equal_an_independent_count_of_rotated_and_compressed_logs() {
     assert_eq!(summary["downloads"].as_u64().unwrap() + summary["uploads"].as_u64().unwrap(), count as u64);
     assert_eq!((&summary["damaged"], &summary["dropped"]), (&0.into(), &0.into()));
     for by in ["client", "path", "hour", "status"] {
+        let began = std::time::Instant::now();
         let one = report(directory.path(), &["--json", "--top", "0", "--by", by]);
+        println!("{count} lines, --by {by}: {:?}", began.elapsed());
         assert_eq!(one.objects(by), ended.objects(by), "{by}");
         let combined = one.objects(by).iter().map(|object| object["bytes_down"].as_u64().unwrap()).sum::<u64>();
         assert_eq!(combined, summary["bytes_down"].as_u64().unwrap(), "{by}");
@@ -196,6 +198,15 @@ fn names_are_told_exactly_to_programs_and_harmlessly_to_people() {
     let expected = "10.0.0.1 - - [20/Nov/2026:14:00:00 +0000] \"GET /a%1B%5B2J%20%FF.txt HTTP/1.1\" 200 5 \"-\" \
                     \"hostdir/native\"\n";
     assert_eq!(combined, expected);
+}
+
+#[test]
+fn what_took_no_time_that_the_clock_could_tell_was_fast() {
+    let line = download("14:00:00.000", "10.0.0.1", "a", 12_957, "ok");
+    let (before, after) = line.split_once(" ms=").unwrap();
+    let after = after.split_once(' ').unwrap().1;
+    let ended = report(logs(&format!("{before} ms=0 {after}")).path(), &[]);
+    assert!(ended.out.contains("0.0s  12.36 MiB/s"), "{}", ended.out);
 }
 
 #[test]

@@ -135,12 +135,13 @@ fn a_topic_is_chosen_followed_and_shows_what_arrives() {
         let server = Server::start(host.path(), &["--name", "nas"]);
         let mut session = menu(&server, here.path(), columns);
         let port = server.address().port();
-        for (key, until, from) in
-            [("t", "typed)", "Which"), (ENTER, "send a file", "Topic photos"), ("f", "after arrival 0", "Esc stops")]
-        {
+        for (key, until, from) in [("t", "Esc back", "Which"), (ENTER, "send a file to it", "Topic photos")] {
             session.press(key);
+            session.see(from);
             shown.push_str(&section(columns, &kept(&session.see(until), from, port)));
         }
+        session.press("f");
+        session.see("after arrival 0");
         let mut publishing = Command::new(env!("CARGO_BIN_EXE_client"));
         publishing.args(["--quiet", "--port", &port.to_string(), "publish", "photos", "--wait", "0"]);
         publishing.arg("a_rather_long_name_of_a_picture_that_nobody_shortened.jpg").current_dir(here.path());
@@ -170,7 +171,12 @@ fn the_banner_of_the_server() {
         let screen = session.see("0 clients");
         let (_, port) = screen.split_once("http://127.0.0.1:").unwrap();
         let port = port.split_once('/').unwrap().0.parse().unwrap();
-        let screen = session.see("0 clients · 0 ↓ 0 ↑");
+        let end = match columns {
+            100 | 60 => "today · s: who",
+            40 => "0 B/s",
+            _ => "0 ↓ 0 ↑",
+        };
+        let screen = session.see(end);
         shown.push_str(&section(columns, &kept(&screen, "", port).replace(env!("CARGO_PKG_VERSION"), "X.Y.Z")));
         session.press(INTERRUPT);
         assert_eq!(session.child.wait().unwrap().exit_code(), 0);

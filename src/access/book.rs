@@ -142,8 +142,8 @@ impl Access {
         if transport != Transport::Plain || !is_exposed || self.count() == 0 {
             return Ok(());
         }
-        let why = "there are tokens, and without encryption anybody on the network can read them on their way: listen on \
-                   --ip 127.0.0.1, revoke them, or say --insecure-tokens";
+        let why = "there are tokens, and without encryption anybody on the network can read them on their way: encrypt with \
+                   --tls, listen on --ip 127.0.0.1, revoke them, or say --insecure-tokens";
         Err(Error::refused(ErrorCode::Forbidden, why))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Standard output carries data only: the token itself, or the list. What is said to a person goes to standard error.
 
-use super::{Grant, MAX_TOKENS, TokenFile, TokenHash, generate, now};
+use super::{Grant, MAX_TOKENS, Rate, TokenFile, TokenHash, generate, now};
 use crate::error::{Error, Result};
 use crate::store::parse_duration;
 use crate::wire::{ErrorCode, RemoteFolder, Rights};
@@ -52,6 +52,9 @@ struct Add {
     /// How long it is good, such as 7d or 12h [default: until it is revoked]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires: Option<Duration>,
+    /// Bytes a second that all who have it may take together, and send, such as 2MiB [default: --rate of the server]
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
 }
 
 impl TokenCommand {
@@ -74,7 +77,7 @@ impl Add {
     fn run(&self, file: &TokenFile) -> Result<()> {
         let grant = Grant::named(&self.name, self.rights, self.folder.clone()).map_err(|why| refused(&why))?;
         let expires = self.expires.map(|after| now().saturating_add(after.as_secs()));
-        let grant = grant.until(expires);
+        let grant = grant.until(expires).at(self.rate);
         let token = generate()?;
         let is_first = file.edit(|tokens| {
             if tokens.iter().any(|(_, known)| known.name == grant.name) {
@@ -86,7 +89,8 @@ impl Add {
             tokens.push((TokenHash::of(&token), grant.clone()));
             Ok(tokens.len() == 1)
         })?;
-        say(&format!("Token {grant}: {} in {}, {}.", grant.rights, folders(&grant), until(grant.expires)));
+        let rate = grant.rate.map(|rate| format!(", at {rate}")).unwrap_or_default();
+        say(&format!("Token {grant}: {} in {}, {}{rate}.", grant.rights, folders(&grant), until(grant.expires)));
         say("This is the only time that it is shown. Give it out on a way that you trust.");
         if is_first {
             say("From now on nobody gets in without a token, unless the server runs with --anonymous.");
@@ -120,6 +124,7 @@ fn as_json(file: &TokenFile) -> Result<Vec<u8>> {
         let folders: Vec<_> = grant.folders().iter().map(RemoteFolder::to_string).collect();
         let line = serde_json::json!({
             "name": grant.name, "rights": rights, "folders": folders, "expires": grant.expires,
+            "rate": grant.rate.map(|rate| rate.bytes().get()),
         });
         format!("{line}\n")
     });
@@ -127,13 +132,13 @@ fn as_json(file: &TokenFile) -> Result<Vec<u8>> {
 }
 
 fn as_table(file: &TokenFile) -> Result<Vec<u8>> {
-    let heading = ["NAME", "RIGHTS", "FOLDERS", "UNTIL"].map(str::to_owned);
-    let rows = file
-        .tokens()?
-        .into_iter()
-        .map(|(_, grant)| [grant.to_string(), grant.rights.to_string(), folders(&grant), until(grant.expires)]);
-    let rows: Vec<[String; 4]> = [heading].into_iter().chain(rows).collect();
-    let mut widths = [0_usize; 4];
+    let heading = ["NAME", "RIGHTS", "FOLDERS", "UNTIL", "RATE"].map(str::to_owned);
+    let rows = file.tokens()?.into_iter().map(|(_, grant)| {
+        let rate = grant.rate.map(|rate| rate.to_string()).unwrap_or_default();
+        [grant.to_string(), grant.rights.to_string(), folders(&grant), until(grant.expires), rate]
+    });
+    let rows: Vec<[String; 5]> = [heading].into_iter().chain(rows).collect();
+    let mut widths = [0_usize; 5];
     for row in &rows {
         widths.iter_mut().zip(row).for_each(|(width, cell)| *width = (*width).max(cell.chars().count()));
     }

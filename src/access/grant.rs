@@ -1,5 +1,6 @@
-//! What somebody was given: rights, the folders that they hold in, and until when.
+//! What somebody was given: rights, the folders that they hold in, until when, and how fast.
 
+use super::Rate;
 use crate::wire::{RemoteFolder, RemotePath, Right, Rights};
 use std::fmt;
 
@@ -18,13 +19,15 @@ pub struct Grant {
     folders: Vec<RemoteFolder>,
     /// When it ends, in seconds since 1970-01-01T00:00:00Z.
     pub expires: Option<u64>,
+    /// How much all who have it may move in a second, if that is not what holds for everybody.
+    pub rate: Option<Rate>,
 }
 
 impl Grant {
     /// For whoever has no token: in the whole host directory, for ever.
     #[must_use]
     pub fn anonymous(rights: Rights) -> Self {
-        Self { name: None, rights, folders: vec![RemoteFolder::ROOT], expires: None }
+        Self { name: None, rights, folders: vec![RemoteFolder::ROOT], expires: None, rate: None }
     }
 
     /// For a token. Without a folder, it is for the whole host directory.
@@ -43,13 +46,19 @@ impl Grant {
             return Err(format!("a token has at most {MAX_FOLDERS} folders"));
         }
         let folders = outermost(folders);
-        Ok(Self { name: Some(name.to_owned()), rights, folders, expires: None })
+        Ok(Self { name: Some(name.to_owned()), rights, folders, expires: None, rate: None })
     }
 
     /// The same until a time, in seconds since 1970-01-01T00:00:00Z; for ever without one.
     #[must_use]
     pub fn until(self, expires: Option<u64>) -> Self {
         Self { expires, ..self }
+    }
+
+    /// The same with a rate of its own; with that of everybody without one.
+    #[must_use]
+    pub fn at(self, rate: Option<Rate>) -> Self {
+        Self { rate, ..self }
     }
 
     /// The folders, none of them in another.

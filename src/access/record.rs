@@ -3,7 +3,7 @@
 //! Pure. What is not exactly as this code writes it is damage, and damage is told, never passed over: a token that is
 //! silently gone locks somebody out, and a folder that is silently gone lets somebody in.
 
-use super::{Grant, TokenHash};
+use super::{Grant, Rate, TokenHash};
 use crate::wire::http::{percent_decode, percent_encode};
 use crate::wire::{RemoteFolder, Rights};
 use std::fmt;
@@ -66,7 +66,10 @@ pub fn write(tokens: &[(TokenHash, Grant)]) -> String {
 fn line(hash: &TokenHash, grant: &Grant) -> String {
     let folders: Vec<String> = grant.folders().iter().map(written_folder).collect();
     let number = |number: Option<u64>| number.map_or_else(|| "-".into(), |number| number.to_string());
-    format!("\n{grant} {hash} rights={} folders={} expires={}", grant.rights, folders.join(","), number(grant.expires))
+    // A program from before there were rates knows no such word, so it is there only where it says something.
+    let rate = grant.rate.map(|rate| format!(" rate={}", rate.bytes())).unwrap_or_default();
+    let (folders, expires) = (folders.join(","), number(grant.expires));
+    format!("\n{grant} {hash} rights={} folders={folders} expires={expires}{rate}", grant.rights)
 }
 
 fn parse_line(line: &str) -> Result<(TokenHash, Grant), String> {
@@ -79,10 +82,11 @@ fn parse_line(line: &str) -> Result<(TokenHash, Grant), String> {
     let rights: Rights = next("rights=")?.parse()?;
     let folders = next("folders=")?.split(',').map(parse_folder).collect::<Result<Vec<_>, _>>()?;
     let expires = parse_number(next("expires=")?)?;
+    let rate = words.next().map(parse_rate).transpose()?;
     if words.next().is_some() {
         return Err("there is more than belongs there".into());
     }
-    let grant = Grant::named(name, rights, folders)?.until(expires);
+    let grant = Grant::named(name, rights, folders)?.until(expires).at(rate);
     // Only one way to write it, so that nothing can be in it that is not seen.
     if self::line(&hash, &grant).strip_prefix('\n') != Some(line) {
         return Err("it is not as it is written".into());
@@ -99,6 +103,11 @@ fn parse_number(text: &str) -> Result<Option<u64>, String> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| "a number is none".into())
+}
+
+fn parse_rate(word: &str) -> Result<Rate, String> {
+    let bytes = word.strip_prefix("rate=").and_then(|bytes| bytes.parse().ok());
+    bytes.and_then(Rate::new).ok_or_else(|| "the rate is none, or there is more than belongs there".into())
 }
 
 /// Percent-encoded as in an address, so that a comma or a space in it ends nothing; `/` is the host directory.
@@ -130,7 +139,7 @@ mod tests {
     }
 
     fn tokens() -> Vec<(TokenHash, Grant)> {
-        let everything = Grant::named("two", Rights::ALL, Vec::new()).unwrap();
+        let everything = Grant::named("two", Rights::ALL, Vec::new()).unwrap().at(Rate::new(1 << 20));
         [grant("one"), everything].map(|grant| (TokenHash::of(&generate().unwrap()), grant)).into()
     }
 
@@ -139,6 +148,14 @@ mod tests {
         let tokens = tokens();
         assert_eq!(parse(write(&tokens).as_bytes()), Ok(tokens));
         assert_eq!(parse(b"hostdir tokens 1\nend\n"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_list_from_before_there_were_rates_is_read_and_a_token_without_one_is_written_as_then() {
+        let hash = TokenHash::of(&generate().unwrap());
+        let text = format!("hostdir tokens 1\nphone {hash} rights=read,add folders=a,b expires=7\nend\n");
+        let tokens = parse(text.as_bytes()).unwrap();
+        assert_eq!((tokens[0].1.rate, write(&tokens)), (None, text));
     }
 
     #[test]
@@ -164,7 +181,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_written_the_same(bytes in "hostdir tokens 1(\n[a-z]{0,3} [0-9a-f]{64} rights=(all|none|read,add|x) folders=(/|a|a%20|%41|,|a,b) expires=(-|7|07)){0,3}\nend\n") {
+        fn what_is_read_is_written_the_same(bytes in "hostdir tokens 1(\n[a-z]{0,3} [0-9a-f]{64} rights=(all|none|read,add|x) folders=(/|a|a%20|%41|,|a,b) expires=(-|7|07)( rate=(1|65536|065536|x))?){0,3}\nend\n") {
             if let Ok(tokens) = parse(bytes.as_bytes()) {
                 prop_assert_eq!(write(&tokens), bytes);
             }

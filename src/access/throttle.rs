@@ -110,7 +110,8 @@ impl Table {
 }
 
 /// What an address counts as: of IPv6 the network of 64 bits, which one customer has all of.
-fn source(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),

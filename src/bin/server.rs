@@ -5,7 +5,7 @@ use bytesize::ByteSize;
 use clap::builder::{BoolishValueParser, OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, Parser, Subcommand};
 use hostdir::access::command::TokenCommand;
-use hostdir::access::{Access, Transport};
+use hostdir::access::{Access, Rate, Transport};
 use hostdir::configuration::{self, Settings};
 use hostdir::connection::Deadlines;
 use hostdir::discovery::Announcement;
@@ -84,6 +84,11 @@ struct Arguments {
     /// Take tokens over connections that anybody on the network can read
     #[arg(long, env = "HOSTDIR_SERVER_INSECURE_TOKENS", value_parser = BoolishValueParser::new())]
     insecure_tokens: bool,
+
+    /// Bytes a second that a token may take, and send, over all its connections, such as 10MiB; who has no token shares it
+    /// with all of their address [default: no limit]
+    #[arg(long, value_name = "RATE", env = "HOSTDIR_SERVER_RATE")]
+    rate: Option<Rate>,
 
     /// Do not confine the server to the host directory and the logs (where the kernel can: Landlock)
     #[arg(long, env = "HOSTDIR_SERVER_NO_CONFINEMENT", value_parser = BoolishValueParser::new())]
@@ -290,7 +295,9 @@ fn serve(
         name,
         max_connections: arguments.max_connections as usize,
         tls: credentials,
+        transport,
         deadlines: deadlines(arguments),
+        rate: arguments.rate,
         drain: DRAIN,
         web: WebAccess { host_names: host_names(arguments), origins: arguments.allow_origin.clone() },
         relay: RelayConfig { max_size: arguments.relay_max_size.as_u64(), topic: arguments.relay_topic.clone() },

@@ -54,10 +54,17 @@ fn ask(cancel: &Cancel) -> Result<Token> {
     if !stdin().is_terminal() {
         return Err(failed(std::io::Error::other("there is no terminal: use --token-file")));
     }
+    // Before the question is seen: who types at once must not see that either.
+    let keys = Keys::enter().map_err(failed)?;
     let _ = stderr().write_all(b"Token (not shown): ");
-    let typed = Keys::enter().and_then(|keys| keys.line(LOOK, || cancel.is_cancelled())).map_err(failed)?;
+    let typed = keys.line(LOOK, || cancel.is_cancelled());
+    drop(keys);
     let _ = stderr().write_all(b"\n");
-    parse(&typed, "what was typed")
+    if cancel.is_cancelled() {
+        // Half a token is none, and nobody's business.
+        return Err(failed(std::io::ErrorKind::Interrupted.into()));
+    }
+    parse(&typed.map_err(failed)?, "what was typed")
 }
 
 fn parse(text: &[u8], place: &str) -> Result<Token> {

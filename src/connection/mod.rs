@@ -1,11 +1,13 @@
 //! A framed stream over a socket: buffering, deadlines, and the two ways that file bytes travel.
 //!
-//! Owns the order of frames on one connection and the time that the peer may take. Knows frames and messages; knows
+//! Owns the order of frames on one connection, the time that the peer may take, and what connections may move together. Knows frames and messages; knows
 //! nothing of what a request means, of files' names, or of stores. [`Stream`] is what it, and every other protocol on the
 //! port, is spoken over.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod bucket;
 mod input;
+mod limiter;
 mod pace;
 mod socket;
 mod stream;
@@ -13,6 +15,7 @@ mod tls;
 mod transport;
 mod websocket;
 
+pub use limiter::{Limiter, Share};
 pub use pace::{Deadlines, WaitFrame};
 pub use socket::Interrupt;
 pub use stream::{Awaited, More, Ready, Stream};
@@ -26,6 +29,7 @@ use crate::wire::{
 use std::fs::File;
 use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stream::INPUT;
 
@@ -74,12 +78,17 @@ pub fn guess(stream: &mut Stream) -> Result<Guess> {
     }
 }
 
+/// A peer that is held back is told after so much rest that this side goes on (PROTOCOL.md, section 12).
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
 /// One side of a session.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
     phase: Phase,
     data_left: u32,
+    /// How much this side had rested when the peer was told last.
+    told: Duration,
 }
 
 impl Connection {
@@ -94,7 +103,7 @@ impl Connection {
     /// A session over a stream of which nothing was taken yet.
     #[must_use]
     pub fn over(stream: Stream) -> Self {
-        Self { stream, phase: Phase::Greeting, data_left: 0 }
+        Self { stream, phase: Phase::Greeting, data_left: 0, told: Duration::ZERO }
     }
 
     /// The means to end this connection from another thread.
@@ -107,6 +116,11 @@ impl Connection {
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.stream.is_encrypted()
+    }
+
+    /// What passes from here on is limited, as [`Stream::limit`] says.
+    pub fn limit(&mut self, share: Option<Arc<Share>>) {
+        self.stream.limit(share);
     }
 
     /// WELCOME was sent or received: larger frames are allowed from here on.
@@ -171,6 +185,7 @@ impl Connection {
         let wanted = buffer.len().min(self.data_left as usize);
         let count = self.stream.read(buffer.get_mut(..wanted).unwrap_or_default())?;
         self.data_left = self.data_left.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        self.give_sign_of_life()?;
         Ok(count)
     }
 
@@ -196,10 +211,32 @@ impl Connection {
         self.stream.has_buffered_input()
     }
 
-    /// Whether something is there to be read without waiting.
+    /// Whether something is there to be read without waiting. To a client WAIT is nothing: it is taken.
     #[must_use]
     pub fn has_input(&mut self) -> bool {
-        self.stream.has_input()
+        if self.is_in_data() || self.stream.deadlines().wait == WaitFrame::Nothing {
+            return self.stream.has_input();
+        }
+        loop {
+            match FrameHeader::decode(self.stream.unread(), self.phase) {
+                Ok(Some(header)) if header.kind.is_ignorable() => {
+                    let length = FRAME_HEADER.saturating_add(header.length as usize);
+                    if self.stream.unread().len() >= length {
+                        self.stream.take(length);
+                        self.stream.excuse();
+                        continue;
+                    }
+                }
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => return true,
+            }
+            match self.stream.fill_now() {
+                Ok(None) => return false,
+                // The end: whoever reads next sees it again.
+                Ok(Some(0)) | Err(_) => return true,
+                Ok(Some(_)) => {}
+            }
+        }
     }
 
     /// Waits until something is there to be read, or `other` is readable, for `patience` at most. No buffer is held
@@ -282,6 +319,7 @@ impl Connection {
         // Most frames are there already, and need no clock.
         let mut until: Option<(Instant, Awaited)> = None;
         let mut begun = false;
+        let rested = self.stream.rested();
         loop {
             if let Some(header) = FrameHeader::decode(self.stream.unread(), self.phase)? {
                 let body = if header.kind == Kind::Data { 0 } else { header.length as usize };
@@ -300,9 +338,10 @@ impl Connection {
                 }
             }
             until = Some((deadline, awaited));
-            if self.stream.fill(deadline, awaited)? == 0 {
+            if self.stream.fill(self.stream.later(deadline, rested), awaited)? == 0 {
                 return if begun { Err(Error::disconnected("receive")) } else { Ok(None) };
             }
+            self.give_sign_of_life()?;
         }
     }
 
@@ -318,6 +357,17 @@ impl Connection {
             }
         };
         (deadline, ("next frame", limit))
+    }
+
+    /// Whoever sends to a side that takes it slowly on purpose must not believe that it is gone.
+    fn give_sign_of_life(&mut self) -> Result<()> {
+        let rested = self.stream.rested();
+        if rested.saturating_sub(self.told) < SIGN_OF_LIFE {
+            return Ok(());
+        }
+        self.told = rested;
+        self.send_reply(&Reply::Wait)?;
+        self.flush()
     }
 
     fn push_data_header(&mut self, length: usize) -> Result<()> {

@@ -16,7 +16,7 @@ pub struct Deadlines {
     pub window: Duration,
     /// Bytes that must move in every window.
     pub minimum: u64,
-    /// What WAIT is worth during a transfer.
+    /// What WAIT is worth during a transfer, either way.
     pub wait: WaitFrame,
 }
 
@@ -87,6 +87,11 @@ impl Pace {
         }
     }
 
+    /// Makes the current window longer: this side moved nothing for so long, on purpose.
+    pub(super) fn excuse(&mut self, time: Duration) {
+        self.until = self.until.map(|until| after(until, time));
+    }
+
     /// Opens a new window, for instance because this side made the peer wait.
     pub(super) fn restart(&mut self) {
         self.moved = 0;
@@ -111,5 +116,15 @@ mod tests {
         let before = Instant::now();
         pace.moved(32 * 1024);
         assert!(pace.deadline() >= before + Deadlines::SERVER.window);
+    }
+
+    #[test]
+    fn the_time_that_this_side_rests_is_added_and_no_more() {
+        let mut pace = Pace::new(&Deadlines::SERVER);
+        pace.excuse(Duration::from_secs(7));
+        let first = pace.deadline();
+        assert!(first <= Instant::now() + Deadlines::SERVER.window, "no window had begun");
+        pace.excuse(Duration::from_secs(7));
+        assert_eq!(pace.deadline(), first + Duration::from_secs(7));
     }
 }

@@ -4,6 +4,7 @@
 //! never meets them. Here a call is tried first, and only if it would block is the socket waited for with `poll`, until a
 //! fixed time.
 
+use super::limiter::Way;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::sendfile;
@@ -16,6 +17,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// Whoever rests looks so often whether it still may.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Whether more bytes follow at once, so that the kernel need not send what it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +149,23 @@ impl Socket {
         self.wait(PollFlags::IN, Instant::now()).is_ok()
     }
 
+    /// Does nothing until a time, unless the connection is ended before: a reader also notices that its reading was.
+    pub(super) fn rest(&self, until: Instant, way: Way) {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || (way == Way::In && self.is_stopped()) {
+                return;
+            }
+            // Without an event to wait for, only the end of both ways is told (`poll(2)`).
+            let mut descriptors = [PollFd::from_borrowed_fd(self.shared.stream.as_fd(), PollFlags::empty())];
+            match poll(&mut descriptors, Some(&timespec(left.min(LOOK)))) {
+                Ok(0) | Err(Errno::INTR) => {}
+                // What comes next fails, and says why.
+                _ => return,
+            }
+        }
+    }
+
     /// Tells the peer that nothing more will come; reading goes on.
     pub(super) fn finish_writing(&self) {
         let _ = self.shared.stream.shutdown(Shutdown::Write);
@@ -184,5 +205,46 @@ fn timespec(duration: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "figures of a test")]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Socket::new(listener.accept().unwrap().0).unwrap(), peer)
+    }
+
+    /// Whether a rest of a minute is ended by what another thread does.
+    fn is_woken(way: Way, end: impl FnOnce(Interrupt) + Send) -> bool {
+        let (socket, _peer) = pair();
+        let (interrupt, until) = (socket.interrupt(), Instant::now() + Duration::from_secs(60));
+        std::thread::scope(|scope| {
+            scope.spawn(|| end(interrupt));
+            socket.rest(until, way);
+        });
+        Instant::now() < until
+    }
+
+    #[test]
+    fn who_rests_is_woken_when_the_connection_is_ended() {
+        assert!(is_woken(Way::In, |interrupt| interrupt.cut()));
+        assert!(is_woken(Way::Out, |interrupt| interrupt.cut()));
+        assert!(is_woken(Way::In, |interrupt| interrupt.stop_reading()));
+    }
+
+    #[test]
+    fn who_sends_rests_to_the_end_also_where_nothing_is_read_any_more() {
+        let (socket, mut peer) = pair();
+        let until = Instant::now() + Duration::from_millis(200);
+        socket.interrupt().stop_reading();
+        std::io::Write::write_all(&mut peer, b"x").unwrap();
+        socket.rest(until, Way::Out);
+        assert!(Instant::now() >= until);
     }
 }

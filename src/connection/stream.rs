@@ -1,13 +1,15 @@
 //! A buffered byte stream over a socket, with deadlines: what every protocol on the port is spoken over.
 //!
-//! Owns the buffers and the time that the peer may take. Knows nothing of frames or heads: it gives what was read, as long
-//! as it is wanted, and sends what it is given.
+//! Owns the buffers, the time that the peer may take, and the waiting for turns where there is a limit. Knows nothing of
+//! frames or heads: it gives what was read, as long as it is wanted, and sends what it is given.
 //!
 //! Memory: a stream that waits for its peer holds no buffer. One that reads holds 64 KiB, one that writes at most as many.
 
 use super::after;
+use super::bucket::Draw;
 use super::input::Input;
-use super::pace::{Deadlines, Pace};
+use super::limiter::{Meter, Share, Way};
+use super::pace::{Deadlines, Pace, WaitFrame};
 use super::socket::{Interrupt, Socket};
 use super::tls::{Fingerprint, Identity, NotSecured, Tls};
 use super::transport::Transport;
@@ -16,6 +18,7 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use super::socket::{More, Ready};
@@ -44,6 +47,7 @@ pub struct Stream {
     output: Vec<u8>,
     receiving: Pace,
     sending: Pace,
+    meter: Meter,
 }
 
 impl Stream {
@@ -63,6 +67,7 @@ impl Stream {
             output: Vec::new(),
             receiving: Pace::new(&deadlines),
             sending: Pace::new(&deadlines),
+            meter: Meter::default(),
             deadlines,
         })
     }
@@ -122,6 +127,24 @@ impl Stream {
         matches!(self.transport, Transport::Tls(_))
     }
 
+    /// What passes from here on is moved no faster than this share of a [`super::Limiter`] allows; without one, as fast as it
+    /// goes. Bytes count as they are before they are encrypted.
+    pub fn limit(&mut self, share: Option<Arc<Share>>) {
+        self.meter.set(share);
+    }
+
+    /// How long this side has done nothing because of its limit.
+    #[must_use]
+    pub fn rested(&self) -> Duration {
+        self.meter.rest()
+    }
+
+    /// A deadline of the peer that was set when this side had `rested` for so long: later by what it has since.
+    #[must_use]
+    pub fn later(&self, deadline: Instant, rested: Duration) -> Instant {
+        after(deadline, self.rested().saturating_sub(rested))
+    }
+
     /// The time that the peer may take.
     #[must_use]
     pub fn deadlines(&self) -> &Deadlines {
@@ -162,13 +185,14 @@ impl Stream {
     /// [`Error::Timeout`] after the deadline, [`Error::Network`].
     pub fn fill(&mut self, deadline: Instant, (operation, limit): Awaited) -> Result<usize> {
         loop {
-            let (appetite, transport) = (self.appetite, &mut self.transport);
+            let (appetite, transport) = (self.meter.most(self.appetite, Way::In), &mut self.transport);
             // Asking first whether something is there would be one call more whenever something is.
             match self.input.append(appetite, |bytes| transport.read_now(bytes, appetite)) {
                 Ok(Some(count)) => {
                     if count >= appetite {
                         self.appetite = appetite.saturating_mul(4).min(INPUT);
                     }
+                    self.received(count, Draw::of(count));
                     return Ok(count);
                 }
                 Ok(None) => {}
@@ -183,6 +207,16 @@ impl Stream {
         }
     }
 
+    /// Reads once, if something is there; `None` if nothing is, 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// [`Error::Network`].
+    pub fn fill_now(&mut self) -> Result<Option<usize>> {
+        let transport = &mut self.transport;
+        let filled = self.input.append(INPUT_AT_FIRST, |bytes| transport.read_now(bytes, INPUT_AT_FIRST));
+        filled.map_err(|error| Error::network("receive", error))
+    }
+
     /// Reads some bytes of a transfer to where they are wanted, at the rate that is asked of the peer; 0 only for an
     /// empty buffer.
     ///
@@ -193,9 +227,13 @@ impl Stream {
             return Ok(0);
         }
         let count = if self.input.unread().is_empty() {
-            self.transport
-                .read(buffer, self.receiving.deadline())
-                .map_err(|error| timed("receive", self.receiving.window(), error))?
+            let room = self.meter.most(buffer.len(), Way::In);
+            let count = self
+                .transport
+                .read(buffer.get_mut(..room).unwrap_or_default(), self.receiving.deadline())
+                .map_err(|error| timed("receive", self.receiving.window(), error))?;
+            self.received(count, Draw::Bulk);
+            count
         } else {
             let bytes = self.input.take(buffer.len());
             if let Some(place) = buffer.get_mut(..bytes.len()) {
@@ -305,10 +343,15 @@ impl Stream {
         let mut sent: u32 = 0;
         while let left @ 1.. = count.saturating_sub(sent) {
             let from = offset.saturating_add(u64::from(sent));
-            match self.transport.send_file(file, from, left as usize, &mut self.sending) {
+            let turn = self.turn_to_send(left as usize);
+            match self.transport.send_file(file, from, turn, &mut self.sending) {
                 Ok(0) => break,
-                Ok(moved) => sent = sent.saturating_add(u32::try_from(moved).unwrap_or(u32::MAX)),
+                Ok(moved) => {
+                    self.meter.sent(moved);
+                    sent = sent.saturating_add(u32::try_from(moved).unwrap_or(u32::MAX));
+                }
                 Err(error) if is_of_the_file(&error) => break,
+                Err(error) if self.is_spoken_to(&error) => {}
                 Err(error) => return Err(timed("send", self.deadlines.window, error)),
             }
         }
@@ -365,13 +408,58 @@ impl Stream {
 
     fn write_all(&mut self, mut bytes: &[u8], more: More) -> Result<()> {
         while !bytes.is_empty() {
-            let count = self
-                .transport
-                .write(bytes, more, &mut self.sending)
-                .map_err(|error| timed("send", self.deadlines.window, error))?;
-            bytes = bytes.get(count..).unwrap_or_default();
+            let turn = self.turn_to_send(bytes.len());
+            let (piece, rest) = bytes.split_at_checked(turn).unwrap_or((bytes, &[]));
+            // What comes after a rest does not follow at once.
+            let more = if rest.is_empty() { more } else { More::Nothing };
+            match self.transport.write(piece, more, &mut self.sending) {
+                Ok(count) => {
+                    self.meter.sent(count);
+                    bytes = bytes.get(count..).unwrap_or_default();
+                }
+                Err(error) if self.is_spoken_to(&error) => {}
+                Err(error) => return Err(timed("send", self.deadlines.window, error)),
+            }
         }
         Ok(())
+    }
+
+    /// Whether a peer that took nothing in time has said something meanwhile, where that counts: a server that takes what
+    /// is sent as slowly as it wants to. It gets a fresh window.
+    fn is_spoken_to(&mut self, error: &io::Error) -> bool {
+        if error.kind() != io::ErrorKind::TimedOut || self.deadlines.wait == WaitFrame::Nothing {
+            return false;
+        }
+        self.sending.restart();
+        matches!(self.fill_now(), Ok(Some(1..)))
+    }
+
+    /// How many of so many bytes may be sent now; waits for a turn first.
+    fn turn_to_send(&mut self, wanted: usize) -> usize {
+        if self.meter.is_off() {
+            return wanted;
+        }
+        let (count, turn) = self.meter.send(wanted);
+        self.rest(turn, Way::Out);
+        count
+    }
+
+    /// So many bytes came in; waits until they may be used.
+    fn received(&mut self, count: usize, draw: Draw) {
+        if !self.meter.is_off() {
+            self.rest(self.meter.received(count, draw), Way::In);
+        }
+    }
+
+    /// Does nothing until the turn comes. The peer is not to blame for that time.
+    fn rest(&mut self, turn: Option<Instant>, way: Way) {
+        let Some(turn) = turn else { return };
+        let began = Instant::now();
+        self.transport.rest(turn, way);
+        let rested = began.elapsed();
+        self.meter.rested(rested);
+        self.receiving.excuse(rested);
+        self.sending.excuse(rested);
     }
 }
 
@@ -385,5 +473,32 @@ fn timed(operation: &'static str, limit: Duration, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::TimedOut => Error::Timeout { operation, limit },
         _ => Error::network(operation, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::Limiter;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    #[test]
+    fn the_time_in_which_it_rests_is_not_the_peers() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut stream = Stream::new(listener.accept().unwrap().0, Deadlines::SERVER).unwrap();
+        let limiter = Arc::new(Limiter::new((64 * 1024).try_into().unwrap()));
+        stream.limit(Some(Arc::new(Share::new(limiter, Duration::ZERO))));
+        peer.write_all(&[0; 20_000]).unwrap();
+        let (deadline, _) = stream.pace();
+        // Fewer bytes than open a new window.
+        let mut left = 20_000;
+        while left > 0 {
+            left -= stream.read(&mut vec![0; left]).unwrap();
+        }
+        assert!(stream.rested() > Duration::ZERO);
+        assert_eq!(stream.pace().0, deadline + stream.rested());
+        assert_eq!(stream.later(deadline, Duration::ZERO), deadline + stream.rested());
     }
 }

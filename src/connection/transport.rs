@@ -2,6 +2,7 @@
 //!
 //! Owns nothing but the choice, which is made once, after the first bytes.
 
+use super::limiter::Way;
 use super::pace::Pace;
 use super::socket::{Interrupt, More, Ready, Socket};
 use super::tls::Tls;
@@ -34,7 +35,8 @@ impl Transport {
         }
     }
 
-    /// Writes some bytes, at least one; `pace` says how long that may take, and is told what moved.
+    /// Writes some bytes, at least one; `pace` says how long that may take, and is told what moved. After a timeout the same
+    /// bytes may be tried again.
     pub(super) fn write(&mut self, bytes: &[u8], more: More, pace: &mut Pace) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => {
@@ -42,7 +44,7 @@ impl Transport {
                 pace.moved(count);
                 Ok(count)
             }
-            Self::Tls(tls) => tls.write(bytes, more, pace).map(|()| bytes.len()),
+            Self::Tls(tls) => tls.write(bytes, more, pace),
         }
     }
 
@@ -63,6 +65,14 @@ impl Transport {
         match self {
             Self::Plain(socket) => socket.wait_readable(deadline),
             Self::Tls(tls) => tls.wait_readable(deadline),
+        }
+    }
+
+    /// Does nothing until a time, unless the connection is ended before.
+    pub(super) fn rest(&self, until: Instant, way: Way) {
+        match self {
+            Self::Plain(socket) => socket.rest(until, way),
+            Self::Tls(tls) => tls.rest(until, way),
         }
     }
 

@@ -19,10 +19,14 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A rate in IEC units with two decimals: `2.24 MiB/s`. At most 12 columns.
+/// A rate in IEC units with two decimals, `2.24 MiB/s`, or in whole bytes: `112 B/s`. At most 12 columns.
 #[must_use]
 pub fn rate(bytes_per_second: f64) -> String {
     let bytes_per_second = if bytes_per_second.is_finite() { bytes_per_second.max(0.0) } else { 0.0 };
+    // Rounded first: what would be 1,024 B/s is told in the next unit.
+    if bytes_per_second.round() < 1_024.0 {
+        return format!("{bytes_per_second:.0} B/s");
+    }
     for (shift, unit) in RATE_UNITS {
         let value = bytes_per_second / (1_u64 << shift) as f64;
         if value < 999.995 {
@@ -113,10 +117,10 @@ mod tests {
 
     #[test]
     fn rates_stay_within_twelve_columns() {
-        assert_eq!(rate(0.0), "0.00 KiB/s");
+        assert_eq!([rate(0.0), rate(112.4), rate(1_023.6)], ["0 B/s", "112 B/s", "1.00 KiB/s"]);
         assert_eq!(rate(2_350_000.0), "2.24 MiB/s");
         assert_eq!(rate(1_023.0 * 1_024.0), "1.00 MiB/s");
-        assert_eq!(rate(f64::NAN), "0.00 KiB/s");
+        assert_eq!(rate(f64::NAN), "0 B/s");
         let mut speed = 1.0;
         while speed < 1e30 {
             assert!(rate(speed).len() <= 12, "{}", rate(speed));

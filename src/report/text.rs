@@ -271,7 +271,8 @@ fn status_cells(counts: &Counts) -> Vec<String> {
 fn longest_cells(kept: &Kept) -> Vec<String> {
     let took = Duration::from_millis(kept.ms);
     let shown = if took < Duration::from_secs(60) { format!("{:.1}s", took.as_secs_f64()) } else { duration(took) };
-    let per_second = if kept.ms == 0 { 0.0 } else { kept.bytes as f64 / took.as_secs_f64() };
+    // What took less than the clock can tell was fast, not slow.
+    let per_second = kept.bytes as f64 / took.as_secs_f64().max(0.001);
     vec![
         shown,
         rate(per_second),

@@ -4,7 +4,7 @@
 //! it, to cut it.
 
 use crate::access::Caller;
-use crate::connection::Interrupt;
+use crate::connection::{Interrupt, Limiter, Share};
 use crate::error::{Error, Result};
 use crate::transfer::Progress;
 use crate::wire::ErrorCode;
@@ -42,6 +42,7 @@ pub(super) struct Live {
     transfer_name: Mutex<String>,
     unconfirmed_since: Mutex<Option<Instant>>,
     caller: Mutex<Option<Caller>>,
+    share: Mutex<Option<Arc<Share>>>,
     is_revoked: AtomicBool,
 }
 
@@ -114,6 +115,7 @@ impl Registry {
             transfer_name: Mutex::default(),
             unconfirmed_since: Mutex::default(),
             caller: Mutex::default(),
+            share: Mutex::default(),
             is_revoked: AtomicBool::new(false),
         });
         sessions.live.insert(key, Arc::clone(&live));
@@ -192,6 +194,21 @@ impl Live {
 
     pub(super) fn set_caller(&self, caller: Caller) {
         *lock(&self.caller) = Some(caller);
+    }
+
+    /// What it has in the limit that it is under, or was last.
+    pub(super) fn share(&self) -> Option<Arc<Share>> {
+        lock(&self.share).clone()
+    }
+
+    /// What it has in this limit, from now on.
+    pub(super) fn share_in(&self, limiter: Arc<Limiter>) -> Arc<Share> {
+        let mut share = lock(&self.share);
+        if let Some(share) = share.as_ref().filter(|share| Arc::ptr_eq(share.limiter(), &limiter)) {
+            return Arc::clone(share);
+        }
+        let held_back = share.as_ref().map(|share| share.held_back()).unwrap_or_default();
+        Arc::clone(share.insert(Arc::new(Share::new(limiter, held_back))))
     }
 
     /// It has lost its rights; whether that was known.

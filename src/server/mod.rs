@@ -16,6 +16,7 @@ mod live;
 mod manager;
 mod negotiate;
 mod put;
+mod rates;
 mod receipt;
 mod receivers;
 mod recognise;
@@ -35,12 +36,13 @@ pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
 pub use web::{RelayConfig, WebAccess};
 
-use crate::access::{Access, Throttle};
+use crate::access::{Access, Rate, Throttle, Transport};
 use crate::connection::Deadlines;
 use crate::error::{Error, Result};
 use crate::store::{Expiry, KEEP_PARTIAL, Limit, Opened, Store, Sweep, Watch};
 use crate::wire::TransferId;
 use admission::Registry;
+use rates::Rates;
 use record::Stats;
 use refuse::Refuser;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -72,8 +74,12 @@ pub struct Config {
     pub max_connections: usize,
     /// What the server proves itself with; it then speaks TLS only.
     pub tls: Option<Credentials>,
+    /// How tokens reach the server.
+    pub transport: Transport,
     /// Time that peers may take.
     pub deadlines: Deadlines,
+    /// What a token, or an address without one, may take and send in a second, if that is limited.
+    pub rate: Option<Rate>,
     /// How long running transfers are waited for when the server stops.
     pub drain: Duration,
     /// Who may ask by HTTP.
@@ -87,7 +93,10 @@ pub struct Config {
 pub(super) struct Shared {
     store: Store,
     access: Access,
+    /// Where it listens.
+    listening: Vec<SocketAddr>,
     throttle: Throttle,
+    rates: Rates,
     config: Config,
     registry: Arc<Registry>,
     stats: Stats,
@@ -132,7 +141,9 @@ pub fn run(
         mimes: web::Mimes::default(),
         store,
         access,
+        listening: addresses(listeners),
         throttle: Throttle::default(),
+        rates: Rates::new(config.rate),
         config,
     });
     let refuser = Refuser::start()?;

@@ -30,11 +30,15 @@ pub(super) fn watch(shared: &Arc<Shared>) -> Result<()> {
 }
 
 fn look(shared: &Shared) {
+    let had_none = shared.access.count() == 0;
     match shared.access.refresh() {
         Ok(false) => {}
         Ok(true) => {
             let (tokens, anonymous) = (shared.access.count(), shared.access.anonymous());
             log::info!(event = "tokens", tokens, anonymous:%; "the tokens were changed");
+            if had_none {
+                warn_if_exposed(shared);
+            }
         }
         Err(error) => log::error!(event = "tokens", cause:% = error; "what held before goes on to hold"),
     }
@@ -42,6 +46,14 @@ fn look(shared: &Shared) {
         if live.caller().is_some_and(|caller| !shared.access.holds(&caller)) {
             end(&live);
         }
+    }
+}
+
+/// A server that had tokens would not have started like this; one that is given its first while it runs goes on, and says so.
+fn warn_if_exposed(shared: &Shared) {
+    if let Err(error) = shared.access.check_transport(shared.config.transport, &shared.listening) {
+        log::warn!(event = "tokens", cause:% = error; "tokens travel where anybody can read them");
+        shared.console.say(&format!("Warning: {error}"));
     }
 }
 

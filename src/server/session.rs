@@ -11,7 +11,7 @@ use super::put::Group;
 use super::receipt::Unconfirmed;
 use super::recognise::{self, Shown};
 use super::record::{Record, Status, Via};
-use super::{Shared, get, list, put, receipt, receivers, subscribe, web};
+use super::{Shared, get, list, put, rates, receipt, receivers, subscribe, web};
 use crate::access::Caller;
 use crate::connection::{Await, Connection, Incoming};
 use crate::error::{Error, Result};
@@ -54,13 +54,14 @@ pub(super) fn run(socket: TcpStream, admitted: Admitted, shared: &Shared) {
     let live = Arc::clone(admitted.live());
     let peer = live.peer;
     match negotiate(socket, &live, shared) {
-        Ok((stream, Guess::Http)) => web::run(stream, live, shared),
-        Ok((stream, _)) => Session::new(Connection::over(stream), live, shared).run(),
+        Ok((stream, Guess::Http)) => web::run(stream, Arc::clone(&live), shared),
+        Ok((stream, _)) => Session::new(Connection::over(stream), Arc::clone(&live), shared).run(),
         Err(error @ Error::Refused { .. }) => {
             log::warn!(event = error.code().name(), client:% = peer, cause:% = error; "")
         }
         Err(error) => log::warn!(event = "disconnect", client:% = peer, ms = live.age_ms(), cause:% = error; ""),
     }
+    rates::tell(&live);
     drop(admitted);
 }
 
@@ -114,6 +115,7 @@ impl<'a> Session<'a> {
         let shown = if hello.token.is_some() { Shown::Something } else { Shown::Nothing };
         let caller = self.asked("HELLO", b"").note(self.shared.access.caller(hello.token.as_ref()));
         self.caller = recognise::admit(self.shared, &self.live, shown, caller)?;
+        self.connection.limit(self.shared.rates.share(&self.live, &self.caller));
         let token = self.caller.grant();
         log::info!(event = "connect", client:% = peer, agent:%, token:%; "");
         self.shared.console.joined(peer);

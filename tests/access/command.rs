@@ -27,7 +27,20 @@ fn a_token_is_shown_once_and_kept_nowhere() {
     assert!(listed.contains("phone") && listed.contains("read,add") && listed.contains(FOLDER), "{listed}");
     assert!(!listed.contains(&token[3..]));
     let json = scene.said(&["list", "--json"]);
-    assert_eq!(json, "{\"expires\":null,\"folders\":[\"a/b\"],\"name\":\"phone\",\"rights\":[\"read\",\"add\"]}\n");
+    assert_eq!(
+        json,
+        "{\"expires\":null,\"folders\":[\"a/b\"],\"name\":\"phone\",\"rate\":null,\"rights\":[\"read\",\"add\"]}\n"
+    );
+}
+
+#[test]
+fn a_rate_is_listed_and_kept() {
+    let scene = Scene::new();
+    scene.said(&["add", "slow", "--rights", "all", "--rate", "2MiB"]);
+    scene.token("phone", "read");
+    let listed = scene.said(&["list"]);
+    assert!(listed.lines().nth(1).unwrap().ends_with("2.0 MiB/s"), "{listed}");
+    assert!(scene.said(&["list", "--json"]).contains("\"rate\":2097152"));
 }
 
 #[test]
@@ -35,13 +48,14 @@ fn what_makes_no_sense_is_a_usage_error_and_changes_nothing() {
     let scene = Scene::new();
     scene.token("phone", "read");
     let before = scene.said(&["list"]);
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 8] = [
         &["add", "phone", "--rights", "read"],
         &["add", "x", "--rights", "write"],
         &["add", "x", "--rights", "none"],
         &["add", "a b", "--rights", "read"],
         &["add", "x", "--rights", "read", "--folder", "../x"],
         &["add", "x", "--rights", "read", "--expires", "soon"],
+        &["add", "x", "--rights", "read", "--rate", "1KiB"],
         &["revoke", "nobody"],
     ];
     for arguments in wrong {

@@ -3,9 +3,14 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/terminal.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod terminal;
 
+mod asked;
 mod command;
 mod matrix;
+mod rates;
 mod revocation;
 mod scene;
 mod siblings;

@@ -5,7 +5,9 @@
 use crate::common::{Frame, Log, RawClient, Server, eventually, put_file, upload_id};
 use crate::scene::{FOLDER, Scene, greet, with_token};
 use hostdir::wire::{Begin, ErrorCode, Get, Put, RawBytes, Reply, Request, Subscribe};
+use rustix::process::{Pid, Signal};
 use std::io::Read;
+use std::process::{Command, Stdio};
 
 const LARGE: u64 = 1 << 30;
 
@@ -103,6 +105,41 @@ fn the_first_token_ends_the_sessions_of_those_who_have_none() {
     client.closed();
     assert_eq!(greet(&server, None).err().unwrap().code, ErrorCode::Unauthorized);
     with_token(&server, &token).alive();
+}
+
+#[test]
+fn the_first_token_of_a_server_that_runs_where_anybody_can_listen_is_warned_of_once() {
+    let start = |flags: &[&str]| {
+        let scene = Scene::new();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+        // Nobody connects to it from anywhere.
+        command.args(["--ip", "0.0.0.0", "--port", "0", "--no-discovery", "--min-free-space", "0", "--dir"]);
+        command.arg(scene.path()).arg("--log-dir").arg(scene.path().join("logs")).args(flags);
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let log = scene.path().join("logs/server.log");
+        let logged = move |part: &str| {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            text.lines().filter(|line| line.contains(part)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        eventually("it runs", || !logged("event=start").is_empty());
+        for (count, name) in ["one", "two"].into_iter().enumerate() {
+            scene.master(name);
+            let taken = format!("event=tokens tokens={}", count + 1);
+            eventually("it takes notice", || !logged(&taken).is_empty());
+        }
+        rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (logged("tokens travel where anybody can read them"), String::from_utf8(said).unwrap())
+    };
+    let (warned, said) = start(&[]);
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("level=warn") && warned[0].contains("event=tokens"), "{warned:?}");
+    assert!(warned[0].contains("--tls") && warned[0].contains("--insecure-tokens"), "{warned:?}");
+    assert!(said.contains("Warning: ") && said.contains("--tls"), "{said}");
+    let (warned, said) = start(&["--insecure-tokens"]);
+    assert!(warned.is_empty() && !said.contains("Warning"), "{warned:?} {said}");
 }
 
 #[test]

@@ -27,6 +27,11 @@ test("over TLS the page lists, downloads, uploads and follows as it does without
     assert.ok((await download(page, arrived.locator("a"))).bytes.equals(bytes));
 });
 
+test("an address with the server's key, as its QR code has it, leads to the page", async (t) => {
+    const { page } = await scene(t, { files: { "x.txt": "x" }, at: "#key=sha256//DwsuHUIm5R/9pHT6H4tkcLsibozyxJVpT4WhDsMVEzU=", ...SECURED });
+    await row(page, "x.txt").waitFor();
+});
+
 test("an upload over TLS goes on where it was when the connection broke", async (t) => {
     const { page, server, local, line } = await sceneByLine(t, { allowance: 8 * MIB }, SECURED);
     const bytes = content(12 * MIB);

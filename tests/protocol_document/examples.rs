@@ -4,7 +4,7 @@ use crate::cbor::unhex;
 use crate::document::{Side, Step, fenced, steps};
 use crate::message::{Message, cut, decode};
 use crate::notation;
-use hostdir::wire::{Digest, Gap, Kind, LiveId, PREAMBLE, Phase, Position, Reply, Request};
+use hostdir::wire::{Digest, Gap, Kind, LiveId, PREAMBLE, Phase, Position, Reply, Request, Right};
 use std::collections::HashSet;
 
 /// A step, decoded.
@@ -52,16 +52,49 @@ fn each_step_means_the_same_by_the_tables_of_the_document() {
     }
 }
 
+/// The steps of each session: the client's preamble begins one.
+fn sessions() -> Vec<Vec<Step>> {
+    let mut sessions: Vec<Vec<Step>> = Vec::new();
+    for step in steps() {
+        if step.side == Side::Client && step.bytes == PREAMBLE {
+            sessions.push(Vec::new());
+        }
+        sessions.last_mut().expect("a client begins").push(step);
+    }
+    sessions
+}
+
 #[test]
 fn each_side_begins_with_the_preamble_and_its_greeting() {
-    for (side, greeting) in [(Side::Client, Kind::Hello), (Side::Server, Kind::Welcome)] {
-        let of_side: Vec<Step> = steps().into_iter().filter(|step| step.side == side).collect();
-        assert!(matches!(meaning(&of_side[0], Phase::Greeting), Meaning::Preamble));
-        let Meaning::Message(message) = meaning(&of_side[1], Phase::Greeting) else { panic!("{}", of_side[1].text) };
+    let sessions = sessions();
+    assert_eq!(sessions.len(), 2);
+    for (session, side, greeting) in sessions
+        .iter()
+        .flat_map(|session| [(session, Side::Client, Kind::Hello), (session, Side::Server, Kind::Welcome)])
+    {
+        let of_side: Vec<&Step> = session.iter().filter(|step| step.side == side).collect();
+        assert!(matches!(meaning(of_side[0], Phase::Greeting), Meaning::Preamble));
+        let Meaning::Message(message) = meaning(of_side[1], Phase::Greeting) else { panic!("{}", of_side[1].text) };
         assert_eq!(message.kind(), greeting);
         let again = of_side[1..].iter().filter(|step| step.bytes == PREAMBLE).count();
         assert_eq!(again, 0, "a preamble comes once");
     }
+}
+
+#[test]
+fn a_session_has_a_token_and_the_rights_that_it_gives() {
+    let with_token = sessions().pop().expect("the last one");
+    let found = with_token.iter().find_map(|step| match meaning(step, Phase::Session) {
+        Meaning::Message(Message::Request(Request::Hello(hello))) => hello.token,
+        _ => None,
+    });
+    let token = found.expect("a token in HELLO");
+    assert!(token.secret().starts_with(b"hd_") && token.secret().len() == 55);
+    let rights = with_token.iter().find_map(|step| match meaning(step, Phase::Session) {
+        Meaning::Message(Message::Reply(Reply::Welcome(welcome))) => welcome.rights,
+        _ => None,
+    });
+    assert_eq!(rights, Some(Right::Read | Right::Add));
 }
 
 #[test]

@@ -38,6 +38,12 @@ fn everybody_gets_everything_while_more_comes() {
         // Small ones, and now and then one of several records, blocks and frames.
         let size = if number % scaled(7, 50) == 0 { 2_500_000 } else { number * 37 % 20_000 };
         fs::write(&file, random(number as u64, size)).unwrap();
+        if number + 1 == files {
+            // Before the last one, after which they go.
+            let events = tls.scene.server.log(Log::Events);
+            let cut = events.iter().find(|line| line.contains("event=disconnect") && line.contains("cause="));
+            assert_eq!(cut, None, "nobody's connection broke off or stood still");
+        }
         let mut command = with_key(client(tls.address(), &tls.scene.downloads()));
         command.args(["publish", "chat"]).arg(&file).args(["--wait", "0"]);
         crate::scene::run(&mut command).ok();

@@ -26,6 +26,7 @@ mod crowd;
 mod hostile;
 mod idle;
 mod interop;
+mod patience;
 mod plaintext;
 mod secured;
 mod truncated;

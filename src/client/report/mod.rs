@@ -63,11 +63,20 @@ pub(super) struct Style {
     pub(super) verbose: bool,
 }
 
+/// Whether it says something about the files how long the command took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Told,
+    /// The command waited for them.
+    Untold,
+}
+
 /// Collects what became of the files of one command.
 #[derive(Debug)]
 pub(super) struct Report {
     style: Style,
     began: Instant,
+    pace: Pace,
     totals: Mutex<Totals>,
     /// Files that are told later, when their receivers are known: only of a report that holds them back.
     held: Option<Mutex<Vec<FileReport>>>,
@@ -75,7 +84,12 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(style: Style) -> Self {
-        Self { style, began: Instant::now(), totals: Mutex::default(), held: None }
+        Self { style, began: Instant::now(), pace: Pace::Told, totals: Mutex::default(), held: None }
+    }
+
+    /// A report of files that are waited for: how many there are in a time says nothing.
+    pub(super) fn waiting(style: Style) -> Self {
+        Self { pace: Pace::Untold, ..Self::new(style) }
     }
 
     /// A report that counts arrivals at once, and tells of them when it is asked to: see [`Report::take_held`].
@@ -159,6 +173,7 @@ impl Report {
         if self.style.json {
             print_json(&totals.json(took));
         } else if !self.style.quiet || totals.has_failed() {
+            let took = (self.pace == Pace::Told).then_some(took);
             totals.lines(took, terminal.charset()).iter().for_each(|line| say(line));
             totals.ends(retry, place).iter().for_each(|line| say_whole(line));
         }

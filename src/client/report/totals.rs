@@ -6,7 +6,7 @@ use super::{FileReport, Status};
 use crate::client::cancel::INTERRUPTED;
 use crate::client::exit;
 use crate::client::terminal::Charset;
-use crate::client::terminal::quantity::{counted, duration, rate, size};
+use crate::client::terminal::quantity::{count, counted, duration, rate, size};
 use crate::error::Error;
 use crate::escape::harmless;
 use serde_json::{Value, json};
@@ -120,12 +120,15 @@ impl Totals {
         })
     }
 
-    /// For people: the sums in one line, then what needs a line of its own.
-    pub(super) fn lines(&self, took: Duration, charset: Charset) -> Vec<String> {
-        let mut first = format!("{} of {}", self.done + self.identical, counted(self.files(), "file"));
+    /// For people: the sums in one line, then what needs a line of its own. Without a time, no rate is told either.
+    pub(super) fn lines(&self, took: Option<Duration>, charset: Charset) -> Vec<String> {
+        let mut first = format!("{} of {}", count(self.done + self.identical), counted(self.files(), "file"));
         if self.bytes > 0 {
-            let speed = rate(self.bytes as f64 / took.as_secs_f64().max(0.001));
-            let _ = write!(first, "{}{} in {} ({speed})", charset.separator(), size(self.bytes), short(took));
+            let _ = write!(first, "{}{}", charset.separator(), size(self.bytes));
+            if let Some(took) = took {
+                let speed = rate(self.bytes as f64 / took.as_secs_f64().max(0.001));
+                let _ = write!(first, " in {} ({speed})", short(took));
+            }
         }
         let resumed = format!("resumed from {}%", share(self.resumed_at));
         let counts = [
@@ -137,8 +140,8 @@ impl Totals {
             (self.interrupted, "not finished"),
             (self.left_out, "left out (links and devices)"),
         ];
-        for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
-            let _ = write!(first, "{}{count} {what}", charset.separator());
+        for (number, what) in counts.iter().filter(|(number, _)| *number > 0) {
+            let _ = write!(first, "{}{} {what}", charset.separator(), count(*number));
         }
         let mut lines = vec![first];
         lines.extend(named(&self.renamed, |path, name| format!(" {path} -> {name}   (the name was taken)")));
@@ -162,7 +165,7 @@ impl Totals {
 fn named(list: &[(String, String)], line: impl Fn(&str, &str) -> String) -> Vec<String> {
     let mut lines: Vec<String> = list.iter().take(NAMED).map(|(path, what)| line(path, what)).collect();
     if list.len() > NAMED {
-        lines.push(format!(" ... and {} more", list.len() - NAMED));
+        lines.push(format!(" ... and {} more", count((list.len() - NAMED) as u64)));
     }
     lines
 }
@@ -224,12 +227,27 @@ mod tests {
     fn the_summary_at_every_width() {
         let mut shown = String::new();
         for columns in WIDTHS {
-            let lines = totals().lines(Duration::from_millis(14_200), Charset::Unicode);
+            let lines = totals().lines(Some(Duration::from_millis(14_200)), Charset::Unicode);
             let folded = lines.iter().flat_map(|line| fold(line, usize::from(columns), Charset::Unicode));
             let ends = totals().ends("client get videos", Some("./downloads"));
             shown.push_str(&section(columns, &folded.chain(ends).collect::<Vec<_>>().join("\n")));
         }
         compare("summary", &shown);
+    }
+
+    #[test]
+    fn what_came_over_hours_has_no_rate() {
+        let mut totals = Totals::default();
+        totals.count(&ended("a", 4, 0, Status::Done { renamed: None }));
+        assert_eq!(totals.lines(None, Charset::Ascii), ["1 of 1 file - 4 B - 1 verified"]);
+    }
+
+    #[test]
+    fn thousands_stand_apart_everywhere() {
+        let mut totals = Totals::default();
+        (0..1_204).for_each(|_| totals.count(&ended("a", 0, 0, Status::Identical)));
+        let lines = totals.lines(Some(Duration::from_secs(1)), Charset::Ascii);
+        assert_eq!(lines, ["1,204 of 1,204 files - 1,204 already there"]);
     }
 
     #[test]
@@ -239,7 +257,7 @@ mod tests {
             resumed.iter().for_each(|(moved, resumed)| {
                 totals.count(&ended("a", *moved, *resumed, Status::Done { renamed: None }));
             });
-            totals.lines(Duration::from_secs(1), Charset::Ascii).remove(0)
+            totals.lines(Some(Duration::from_secs(1)), Charset::Ascii).remove(0)
         };
         assert!(line(&[(60, 40)]).ends_with(" - 1 verified - 1 resumed from 40%"));
         // Of several, the share of their bytes.

@@ -101,7 +101,7 @@ pub(super) fn follow(context: &Context, plan: &Plan) -> Result<u8> {
         board.restore(position);
     }
     let style = Style { verbose: false, ..context.style() };
-    let teller = Teller::new(&context.terminal, context.settings.quiet, Report::new(style));
+    let teller = Teller::new(&context.terminal, context.settings.quiet, Report::waiting(style));
     if context.attended && !context.terminal.is_plain() {
         teller.has_keys();
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossterm::{cursor, execute, terminal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
 const RAW: u8 = 1;
@@ -175,8 +176,11 @@ impl Drop for Keys {
 fn read_key(patience: Duration) -> io::Result<Vec<u8>> {
     let stdin = io::stdin();
     let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
-    if poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&patience))? == 0 {
-        return Ok(Vec::new());
+    match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&patience)) {
+        // A signal is noticed by whoever asks for keys.
+        Ok(0) | Err(Errno::INTR) => return Ok(Vec::new()),
+        Ok(_) => {}
+        Err(error) => return Err(error.into()),
     }
     let mut bytes = [0; 32];
     let count = rustix::io::read(&stdin, &mut bytes)?;
@@ -216,7 +220,7 @@ fn write_past_the_lock(mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match rustix::io::write(io::stderr(), bytes) {
             Ok(written) if written > 0 => bytes = &bytes[written..],
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             // Nothing is left to say it on.
             _ => return,
         }

@@ -24,6 +24,7 @@ pub use failure::NotSecured;
 pub use fingerprint::{Fingerprint, NoFingerprint};
 pub use identity::Identity;
 
+use super::limiter::Way;
 use super::pace::Pace;
 use super::socket::{Interrupt, More, Ready, Socket};
 use engine::{Engine, Side};
@@ -67,6 +68,8 @@ pub(super) struct Tls {
     fruitless: u32,
     /// A block of a file, before it is encrypted.
     block: Vec<u8>,
+    /// Bytes that were encrypted, and could not be sent in time.
+    unsent: usize,
 }
 
 /// How long encrypted bytes may take to be sent.
@@ -106,7 +109,14 @@ impl Tls {
     }
 
     fn new(socket: Socket, side: Side) -> Self {
-        Self { socket, engine: Engine::new(side), appetite: APPETITE_AT_FIRST, fruitless: 0, block: Vec::new() }
+        Self {
+            socket,
+            engine: Engine::new(side),
+            appetite: APPETITE_AT_FIRST,
+            fruitless: 0,
+            block: Vec::new(),
+            unsent: 0,
+        }
     }
 
     fn shake_hands(&mut self, deadline: Instant) -> io::Result<()> {
@@ -171,19 +181,29 @@ impl Tls {
         self.append_plaintext(buffer, room)
     }
 
-    /// Writes all of the bytes, as fast as `pace` asks for.
-    pub(super) fn write(&mut self, bytes: &[u8], more: More, pace: &mut Pace) -> io::Result<()> {
-        let mut blocks = bytes.chunks(BLOCK).peekable();
-        while let Some(block) = blocks.next() {
+    /// Writes some of the bytes, as fast as `pace` asks for. If that times out, the next call goes on with the same bytes.
+    pub(super) fn write(&mut self, bytes: &[u8], more: More, pace: &mut Pace) -> io::Result<usize> {
+        if self.unsent == 0 {
+            let block = bytes.get(..BLOCK).unwrap_or(bytes);
             self.engine.encrypt(block).map_err(failed)?;
-            let more = if blocks.peek().is_some() { More::Follows } else { more };
-            self.send_outgoing(more, &mut Until::Pace(pace))?;
+            self.unsent = block.len();
         }
-        Ok(())
+        let more = if self.unsent < bytes.len() { More::Follows } else { more };
+        self.send_outgoing(more, &mut Until::Pace(pace))?;
+        Ok(std::mem::take(&mut self.unsent))
     }
 
-    /// Sends some bytes of a file; 0 if the file ends at `offset`.
+    /// Sends some bytes of a file; 0 if the file ends at `offset`. After a timeout as [`Tls::write`].
     pub(super) fn send_file(&mut self, file: &File, offset: u64, count: usize, pace: &mut Pace) -> io::Result<usize> {
+        if self.unsent == 0 {
+            self.unsent = self.encrypt_block(file, offset, count)?;
+        }
+        let more = if self.unsent < count { More::Follows } else { More::Nothing };
+        self.send_outgoing(more, &mut Until::Pace(pace))?;
+        Ok(std::mem::take(&mut self.unsent))
+    }
+
+    fn encrypt_block(&mut self, file: &File, offset: u64, count: usize) -> io::Result<usize> {
         self.block.resize(BLOCK, 0);
         let room = self.block.get_mut(..count.min(BLOCK)).unwrap_or_default();
         let read = loop {
@@ -193,8 +213,6 @@ impl Tls {
             }
         };
         self.engine.encrypt(self.block.get(..read).unwrap_or_default()).map_err(failed)?;
-        let more = if read < count { More::Follows } else { More::Nothing };
-        self.send_outgoing(more, &mut Until::Pace(pace))?;
         Ok(read)
     }
 
@@ -211,6 +229,11 @@ impl Tls {
             }
         }
         self.socket.wait_readable(deadline)
+    }
+
+    /// Does nothing until a time, unless the connection is ended before.
+    pub(super) fn rest(&self, until: Instant, way: Way) {
+        self.socket.rest(until, way);
     }
 
     /// Waits until there is something to read here, or from `other`, or the deadline comes.

@@ -91,7 +91,15 @@ impl Banner<'_> {
         let drawable = terminal.stdout && !terminal.dumb && terminal.unicode;
         let Some(address) = reachable.filter(|_| drawable) else { return Vec::new() };
         let ink = if terminal.color_on_stdout { Ink::Colored } else { Ink::Plain };
-        qr::lines(&self.page(*address), screen, ink).unwrap_or_default()
+        self.coded(*address).iter().find_map(|text| qr::lines(text, screen, ink)).unwrap_or_default()
+    }
+
+    /// What the code may say, the better first: it needs more room with the key's fingerprint, which is for whoever compares it
+    /// with what the browser says of the certificate.
+    fn coded(&self, address: SocketAddr) -> Vec<String> {
+        let page = self.page(address);
+        let with_key = self.fingerprint.map(|key| format!("{page}#key={key}"));
+        with_key.into_iter().chain([page]).collect()
     }
 }
 
@@ -133,22 +141,37 @@ fn client_flags(address: SocketAddr) -> String {
 mod tests {
     use super::*;
 
-    fn text(columns: usize, charset: Charset) -> Vec<String> {
-        let addresses: Vec<SocketAddr> = ["192.168.1.20:9000", "[fd00::2]:9000", "127.0.0.1:9000"]
-            .iter()
-            .map(|text| text.parse().unwrap())
-            .collect();
-        let banner = Banner {
+    fn addresses() -> Vec<SocketAddr> {
+        ["192.168.1.20:9000", "[fd00::2]:9000", "127.0.0.1:9000"].iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn banner(addresses: &[SocketAddr]) -> Banner<'_> {
+        Banner {
             version: "1.0.0",
             directory: "./host_dir",
             contents: "1,284 files, 91.5 GiB",
             policy: "uploads add, never replace",
-            addresses: &addresses,
+            addresses,
             fingerprint: None,
             logs: "./logs",
             rights: Some("Anyone on this network can read and add files: --read-only"),
-        };
-        banner.text(columns, charset)
+        }
+    }
+
+    fn text(columns: usize, charset: Charset) -> Vec<String> {
+        banner(&addresses()).text(columns, charset)
+    }
+
+    #[test]
+    fn the_code_has_the_key_where_there_is_room_for_it() {
+        let addresses = addresses();
+        let plain = banner(&addresses);
+        assert_eq!(plain.coded(addresses[0]), ["http://192.168.1.20:9000/"]);
+        let secured = Banner { fingerprint: Some("sha256//abc="), ..plain };
+        assert_eq!(
+            secured.coded(addresses[0]),
+            ["https://192.168.1.20:9000/#key=sha256//abc=", "https://192.168.1.20:9000/"]
+        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(super) fn identify(exchange: &mut Exchange<'_>, upgrade: Option<upgrade::Pur
     live.check_revoked()?;
     let (shown, found) = find(exchange, upgrade)?;
     exchange.caller = recognise::admit(shared, live, shown, found)?;
+    exchange.stream.limit(shared.rates.share(live, &exchange.caller));
     match upgrade {
         Some(purpose) => Ok(may_upgrade(&exchange.caller, purpose)?),
         None => Ok(()),

@@ -31,6 +31,7 @@ pub use relay::RelayConfig;
 use super::Shared;
 use super::admission::Live;
 use super::audit::Asked;
+use crate::access::Caller;
 use crate::connection::{Awaited, More, Stream};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
@@ -69,6 +70,8 @@ struct Visit<'a> {
 
 /// Runs a connection that speaks HTTP to its end.
 pub(super) fn run(mut stream: Stream, live: Arc<Live>, shared: &Shared) {
+    // Also those are limited who are never recognised: what they send is heard out.
+    stream.limit(shared.rates.share(&live, &Caller::nobody()));
     let mut visit = Visit { stream: &mut stream, live: &live, shared, is_known: false };
     let (end, is_known) = (visit.converse(), visit.is_known);
     live.end_transfer();
@@ -139,6 +142,7 @@ impl Visit<'_> {
         let mut begun: Option<(Instant, Awaited)> = None;
         // An empty line after a request is what some clients send (RFC 9112, section 2.2).
         let mut may_be_empty_line = self.is_known;
+        let rested = self.stream.rested();
         loop {
             if may_be_empty_line && self.stream.unread().starts_with(b"\r\n") {
                 self.stream.take(2);
@@ -154,7 +158,7 @@ impl Visit<'_> {
             }
             let idle = self.stream.deadlines().idle;
             let (deadline, awaited) = begun.unwrap_or_else(|| (self.stream.deadline_in(idle), ("next request", idle)));
-            match self.stream.fill(deadline, awaited) {
+            match self.stream.fill(self.stream.later(deadline, rested), awaited) {
                 Ok(0) if self.stream.has_buffered_input() => return Err(Error::disconnected("receive").into()),
                 Ok(0) => return Ok(None),
                 Ok(_) => {}

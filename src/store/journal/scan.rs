@@ -168,7 +168,12 @@ mod tests {
                         continue;
                     }
                     Part::Noise(other) => record = other,
-                    Part::Torn(length) => record.truncate(length),
+                    Part::Torn(length) => {
+                        // What comes next must not happen to be what is missing.
+                        let other = !record[length];
+                        record.truncate(length);
+                        record.push(other);
+                    }
                     Part::Flipped(place, bits) => record[place] ^= bits,
                     Part::Foreign => {
                         let path = RemotePath::parse(b"a/b").unwrap();
