@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
-import { connected, content, directory, download, eventually, names, row, scene, write } from "./scene.mjs";
+import { connected, content, directory, download, eventually, hold, names, row, scene, write } from "./scene.mjs";
 
 const crumbs = (page) => page.locator("#crumbs a").allTextContents();
 
@@ -14,6 +14,7 @@ test("a folder is opened by its row, left by the crumbs and by Back, and has an 
     assert.deepEqual(await names(page, 2), ["photos", "readme.txt"]);
     await row(page, "photos").locator("a").first().click();
     await row(page, "2026").locator("a").first().click();
+    await row(page, "beach.jpg").waitFor();
     assert.deepEqual(await names(page, 1), ["beach.jpg"]);
     assert.equal((await crumbs(page)).slice(1).join("/"), "photos/2026");
     assert.equal(new URL(page.url()).hash, "#/photos/2026");
@@ -33,6 +34,26 @@ test("an address with a name that is not ASCII leads there, however it was typed
         await page.goto("about:blank");
         await page.goto(`${server.url}/${hash}`);
         await row(page, "ñ.txt").waitFor();
+    }
+});
+
+test("a folder is read once when the page is opened, whichever answer comes first", async (t) => {
+    const { page, server } = await scene(t, { files: { "a.txt": "x", "empty/x": "x" } });
+    fs.rmSync(path.join(server.dir, "empty/x"));
+    const listings = [];
+    page.on("request", (request) => request.url().includes("/api/list") && listings.push(request.url()));
+    for (const later of ["**/api/server", "**/api/list?*"]) {
+        const { held, release } = await hold(page, later);
+        await page.goto("about:blank");
+        await page.goto(`${server.url}/#/empty`);
+        await eventually("it is held", () => held.length === 1);
+        if (later.endsWith("server")) await page.getByText("Nothing in here yet").waitFor({ state: "attached" });
+        else await connected(page);
+        await release();
+        await connected(page);
+        await page.getByText("Drop files onto the page").waitFor();
+        assert.equal(listings.splice(0).length, 1, `${later} came later`);
+        await page.unroute(later);
     }
 });
 
