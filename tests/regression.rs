@@ -287,3 +287,35 @@ fn a_receiver_was_called_gone_before_its_last_word_was_heard() {
     let Frame::Reply(Reply::Received(received)) = sender.receive().unwrap() else { panic!() };
     assert_eq!(received.receivers[0].state, ReceiverState::Verified);
 }
+
+/// Cause: an allowance of ten minutes for clocks that are set back, where the journal had dropped its oldest arrivals. Files of
+/// arrivals that were dropped then were taken for lost ones.
+#[test]
+fn files_whose_arrivals_were_forgotten_arrived_again_at_every_start() {
+    let keep = ["--keep-arrivals", "8"];
+    let (dir, mut server) = served(&keep);
+    for number in 0..40 {
+        server.client().put(format!("f{number}"), b"x").unwrap().unwrap();
+    }
+    for start in 0..2 {
+        server.kill();
+        server = Server::start(dir.path(), &keep);
+        let mut follower = server.client();
+        let folders = vec![RawBytes(Vec::new())];
+        follower.send(Request::Subscribe(Subscribe { folders, after: None, journal: None, subscriber: None })).unwrap();
+        assert!(matches!(follower.receive().unwrap(), Frame::Reply(Reply::Subscribed(_))));
+        // When the second of two has come to rest, so has all that was found at the start.
+        for sign in ["one", "two"] {
+            let sign = format!("{sign} {start}");
+            fs::write(dir.path().join(&sign), "x").unwrap();
+            let arrived = loop {
+                match follower.receive().unwrap() {
+                    Frame::Reply(Reply::Arrived(arrived)) => break arrived,
+                    Frame::Reply(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert_eq!(arrived.path, RawBytes(sign.into_bytes()));
+        }
+    }
+}

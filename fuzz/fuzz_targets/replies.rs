@@ -66,7 +66,7 @@ fn converse(address: SocketAddr) {
     let socket = TcpStream::connect(address).expect("somebody listens");
     let stream = Stream::new(socket, Deadlines::client(Duration::from_secs(5))).expect("a socket can be set up");
     let registration = Cancel::default().register(stream.interrupt());
-    let Ok(mut session) = Session::greet(stream, address, registration) else { return };
+    let Ok(mut session) = Session::greet(stream, address, None, registration) else { return };
     let listed = session.list(List { recursive: true, ..List::default() }, &mut |folder, entry| {
         folder.join(&entry.name).expect("only names that can be joined are handed on");
         Ok(())

@@ -107,8 +107,6 @@ const READ_ARRIVALS: usize = 4096;
 const LOOKS: usize = 8;
 /// Ranges of lost numbers that stand in a log line.
 const TOLD: usize = 16;
-/// How far a clock may have been set back between a file's change time and the making of a segment.
-const CLOCK: Duration = Duration::from_secs(10 * 60);
 
 /// One arrival as it stands in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -375,15 +373,17 @@ impl Journal {
     /// before the journal's very first segment was made cannot have been lost. What changed before the oldest segment of
     /// a journal that was trimmed would have been dropped by now.
     ///
-    /// Both times come from the clock of the file system. If that is set back, by more than ten minutes where the journal was
-    /// trimmed, a loss in this time is not seen. If it is set forward, too much is called lost.
+    /// Both times come from the clock of the file system. If that is set back, a loss in this time is not seen. If it is set
+    /// forward, too much is called lost. No allowance is made for either: where the journal was trimmed, all that arrived
+    /// shortly before would arrive again at every start.
     #[must_use]
     pub fn may_have_lost(&self, changed: SystemTime) -> bool {
         let index = self.index();
         let Some(oldest) = index.segments().front() else { return true };
         let Some(made) = oldest.made else { return true };
-        let slack = if oldest.first == 1 { 0 } else { i64::try_from(CLOCK.as_nanos()).unwrap_or(i64::MAX) };
-        nanoseconds(changed) >= made.saturating_sub(slack)
+        let changed = nanoseconds(changed);
+        // In the moment in which it was made: of the first segment that is after, of others the end of the one that was dropped.
+        if oldest.first == 1 { changed >= made } else { changed > made }
     }
 
     /// Notes why a file is gone. A kill does not lose it, a power cut may.
