@@ -9,7 +9,7 @@ use hostdir::wire::{
     StoredOutcome, Subscribe, SubscriberId, TransferId,
 };
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -47,20 +47,13 @@ fn a_timeout_named_what_was_left_instead_of_the_limit() {
 fn newcomers_in_a_storm_were_closed_without_hearing_busy() {
     let (_dir, server) = served(&["--max-connections", "1"]);
     let _only = server.client();
-    let mut unheard = 0;
     for _ in 0..4 {
         let storm: Vec<_> = (0..1500).map(|_| server.connection()).collect();
         for mut newcomer in storm {
-            match newcomer.read_preamble() {
-                Ok(()) => drop(newcomer.refused(ErrorCode::Busy)),
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => unheard += 1,
-                Err(error) => panic!("{error}"),
-            }
+            newcomer.read_preamble().unwrap();
+            newcomer.refused(ErrorCode::Busy);
         }
     }
-    // On a machine with several times more to do than it can, one of these 6,000 was closed without a word, in 2 runs of 60. Why is
-    // not known.
-    assert!(unheard <= 3, "{unheard} heard nothing");
 }
 
 /// Cause: the claim to an upload's identity ended with its last byte, before the file was flushed and named. A sender that
