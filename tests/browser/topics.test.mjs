@@ -228,6 +228,26 @@ test("two windows of one visitor follow the same", async (t) => {
     await other.getByRole("button", { name: "Stop following chat" }).waitFor({ state: "detached" });
 });
 
+test("a window shows what arrives also where another one of the same visitor was quicker", async (t) => {
+    const { page, context, server } = await scene(t);
+    const slow = await context.newPage();
+    let hurry, told = new Promise((resolve) => { hurry = resolve; });
+    await slow.routeWebSocket(/\/ws/, (socket) => socket.connectToServer().onMessage((message) => {
+        if (JSON.parse(message).type === "subscribed") return socket.send(message);
+        told = told.then(() => socket.send(message));
+    }));
+    await slow.goto(server.url);
+    await connected(slow);
+    await follow(page, "chat");
+    await following(slow);
+    await slow.evaluate(() => addEventListener("storage", ({ newValue }) => { window.heard = newValue; }));
+    await publish(server, "chat", "both.bin", "x");
+    await event(page, "arrived", "both.bin").waitFor();
+    await slow.waitForFunction(() => window.heard?.includes("both.bin"));
+    hurry();
+    await event(slow, "arrived", "both.bin").waitFor();
+});
+
 test("what cannot be a folder is refused with the reason, and the rest is still followed", async (t) => {
     const { page } = await scene(t);
     await follow(page, "chat");
