@@ -107,7 +107,7 @@ fn dial(target: &Target, patience: Duration) -> Result<TcpStream> {
     let port = target.port;
     Err(match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            unreachable(format!("nothing listens there: is the server running? (server --port {port})"))
+            unreachable(format!("nothing listens there: is the server running? Start it with `server --port {port}`"))
         }
         io::ErrorKind::TimedOut => {
             unreachable(format!("no answer in {} s: is the address right, and the port open?", patience.as_secs()))

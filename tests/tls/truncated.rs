@@ -1,6 +1,6 @@
 //! A stream that is cut is never taken for one that has ended.
 
-use crate::common::Log;
+use crate::common::{Log, eventually};
 use crate::proxy::{Line, Proxy};
 use crate::scene::{random, run, write_random};
 use crate::secured::{Secured, end_of, fake};
@@ -27,6 +27,8 @@ fn a_file_whose_end_did_not_come_is_no_file() {
             connection.flush().unwrap();
             if is_orderly {
                 connection.close(Duration::from_secs(2));
+            } else {
+                connection.interrupt().cut();
             }
         });
         let tls = Secured::new();
@@ -93,15 +95,29 @@ fn an_upload_whose_end_did_not_come_is_not_stored() {
         if is_orderly {
             connection.close(Duration::from_secs(2));
         } else {
-            drop(connection);
+            connection.interrupt().cut();
         }
         let cause = if is_orderly { "the connection was closed" } else { "cut off, within TLS" };
         tls.scene.server.logged(Log::Events, &["event=disconnect", cause]);
     }
     assert!(!tls.scene.hosted("f").exists());
-    // Who says goodbye between requests is not complained about, who does not is.
+}
+
+#[test]
+fn whoever_just_leaves_has_ended_the_stream_too() {
+    let tls = Secured::new();
     tls.connect().close(Duration::from_secs(2));
-    tls.scene.server.logged(Log::Events, &["event=disconnect", "level=info"]);
+    drop(tls.connect());
+    assert_eq!(tls.run(&["list", "nothing"]).code, Some(8), "an error ends the client, not its manners");
+    eventually("three have left", || disconnects(&tls).len() == 3);
+    assert!(disconnects(&tls).iter().all(|line| line.contains("level=info")), "{:#?}", disconnects(&tls));
+    // Whoever is cut off has not.
+    tls.connect().interrupt().cut();
+    tls.scene.server.logged(Log::Events, &["event=disconnect", "level=warn", "cut off, within TLS"]);
+}
+
+fn disconnects(tls: &Secured) -> Vec<String> {
+    tls.scene.server.log(Log::Events).into_iter().filter(|line| line.contains("event=disconnect")).collect()
 }
 
 #[test]

@@ -371,6 +371,14 @@ impl Tls {
     }
 }
 
+/// As a plain socket that is dropped: it has nothing more to say, and says so where that takes no time. Somebody who has cut
+/// the stream could not.
+impl Drop for Tls {
+    fn drop(&mut self) {
+        self.finish_writing(Instant::now());
+    }
+}
+
 fn failed(error: Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
