@@ -10,7 +10,7 @@ use crate::transfer::Progress;
 use crate::wire::ErrorCode;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,8 @@ pub(super) struct Live {
     unconfirmed_since: Mutex<Option<Instant>>,
     caller: Mutex<Option<Caller>>,
     share: Mutex<Option<Arc<Share>>>,
-    is_revoked: AtomicBool,
+    /// Looks that have found it without its rights.
+    revoked: AtomicUsize,
 }
 
 /// The transfer that a session is at.
@@ -116,7 +117,7 @@ impl Registry {
             unconfirmed_since: Mutex::default(),
             caller: Mutex::default(),
             share: Mutex::default(),
-            is_revoked: AtomicBool::new(false),
+            revoked: AtomicUsize::new(0),
         });
         sessions.live.insert(key, Arc::clone(&live));
         Ok(Admitted { registry: Arc::clone(self), key, live })
@@ -211,14 +212,14 @@ impl Live {
         Arc::clone(share.insert(Arc::new(Share::new(limiter, held_back))))
     }
 
-    /// It has lost its rights; whether that was known.
-    pub(super) fn revoke(&self) -> bool {
-        self.is_revoked.swap(true, Ordering::AcqRel)
+    /// It has lost its rights; how often that was found before.
+    pub(super) fn revoke(&self) -> usize {
+        self.revoked.fetch_add(1, Ordering::AcqRel)
     }
 
     /// What ends it, if it has lost its rights.
     pub(super) fn check_revoked(&self) -> Result<()> {
-        if self.is_revoked.load(Ordering::Acquire) {
+        if self.revoked.load(Ordering::Acquire) > 0 {
             return Err(Error::refused(ErrorCode::Unauthorized, "the token was revoked, was changed, or has expired"));
         }
         Ok(())

@@ -102,8 +102,10 @@ impl Credentials {
         }
         match self.source.load() {
             Ok(identity) => {
-                log::info!(event = "certificate", fingerprint:% = identity.fingerprint(); "read again");
+                let fingerprint = identity.fingerprint();
                 *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
+                // Whoever reads this may rely on it.
+                log::info!(event = "certificate", fingerprint:%; "read again");
             }
             Err(error) => {
                 let kept = self.identity().fingerprint();

@@ -1,6 +1,6 @@
 //! Ends the sessions of those who have lost what they were given: a token that was revoked, changed or has expired.
 //!
-//! A session is first told to stop reading, so that it can say why it ends, and cut at the next look if it is still there: in
+//! A session is first told to stop reading, so that it can say why it ends, and cut two looks later if it is still there: in
 //! the middle of a transfer it hears nothing.
 
 use super::Shared;
@@ -9,8 +9,10 @@ use crate::error::{Error, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often is looked. Two looks, and what ends a session, are well within the second that is promised.
+/// How often is looked. Three looks, and what ends a session, are within the second that is promised.
 const LOOK: Duration = Duration::from_millis(250);
+/// Looks that have found a session without its rights before it is cut.
+const PATIENCE: usize = 2;
 
 /// Looks, for as long as the server runs.
 ///
@@ -42,10 +44,12 @@ fn look(shared: &Shared) {
         }
         Err(error) => log::error!(event = "tokens", cause:% = error; "what held before goes on to hold"),
     }
-    for live in shared.registry.sessions() {
-        if live.caller().is_some_and(|caller| !shared.access.holds(&caller)) {
-            end(&live);
-        }
+    let mut sessions = shared.registry.sessions();
+    sessions.retain(|live| live.caller().is_some_and(|caller| !shared.access.holds(&caller)));
+    // All are marked before one is ended: the end of a sender may end its receivers, and each must know why.
+    let marked: Vec<(&Arc<Live>, usize)> = sessions.iter().map(|live| (live, live.revoke())).collect();
+    for (live, looks) in marked {
+        end(live, looks);
     }
 }
 
@@ -57,9 +61,13 @@ fn warn_if_exposed(shared: &Shared) {
     }
 }
 
-fn end(live: &Live) {
-    if live.revoke() {
+/// Ends a session that so many looks have found before.
+fn end(live: &Live, looks: usize) {
+    if looks >= PATIENCE {
         return live.with_interrupt(|interrupt| interrupt.cut());
+    }
+    if looks > 0 {
+        return;
     }
     let token = live.caller().map(|caller| caller.grant().to_string()).unwrap_or_default();
     log::warn!(event = "revoked", client:% = live.peer, token:%; "");

@@ -370,8 +370,8 @@ fn a_server_that_stops_waits_for_a_limited_transfer_and_cuts_it_when_told_twice(
 #[test]
 fn who_is_held_back_is_not_taken_for_somebody_who_stalls_and_hears_that_the_server_goes_on() {
     let scene = Scene::new();
-    let server = Server::start(scene.path(), &["--rate", "64KiB", "--stall-timeout", "1", "--idle-timeout", "1"]);
-    let bytes = content(4, 80 * 1024);
+    let server = Server::start(scene.path(), &["--rate", "64KiB", "--stall-timeout", "1", "--idle-timeout", "5"]);
+    let bytes = content(4, 128 * 1024);
     // Each has less than the 32 KiB a second that are asked for.
     std::thread::scope(|scope| {
         for number in 0..6 {

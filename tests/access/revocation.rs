@@ -84,13 +84,9 @@ fn a_subscriber_hears_why_when_its_token_is_revoked() {
 fn a_session_between_requests_ends_when_its_token_has_expired() {
     let scene = Scene::new();
     let server = scene.serve(&[]);
-    let token = scene.said(&["add", "short", "--rights", "read", "--expires", "2s"]);
-    let mut client = None;
-    eventually("the server takes notice of the token", || {
-        client = greet(&server, Some(token.trim_end())).ok();
-        client.is_some()
-    });
-    let mut client = client.unwrap();
+    let token = scene.said(&["add", "short", "--rights", "read", "--expires", "8s"]);
+    server.logged(Log::Events, &["event=tokens", "tokens=1"]);
+    let mut client = with_token(&server, token.trim_end());
     client.refused(ErrorCode::Unauthorized);
     client.closed();
 }

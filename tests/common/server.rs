@@ -188,7 +188,9 @@ impl Server {
             Log::Events => "server.log",
             Log::Transfers => "transfers.log",
         };
-        let bytes = std::fs::read(self.logs.join(name)).unwrap_or_default();
+        let mut bytes = std::fs::read(self.logs.join(name)).unwrap_or_default();
+        // A line that is just written is none yet.
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
         let text = String::from_utf8(bytes).expect("a log is UTF-8");
         text.lines().map(str::to_owned).collect()
     }

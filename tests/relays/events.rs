@@ -241,6 +241,6 @@ fn hundreds_of_arrivals_come_in_order_to_a_client_that_comes_late() {
     for number in 1..=1500 {
         assert_eq!(client.json()["number"], number);
     }
-    assert!(server.log(Log::Events).iter().any(|line| line.contains("event=websocket")), "the log has it");
+    server.logged(Log::Events, &["event=websocket"]);
     fs::remove_dir_all(dir.path().join("a rather long name, so that much is to be told")).unwrap();
 }

@@ -131,7 +131,8 @@ fn a_cut_in_the_middle_is_resumed_both_ways() {
     // A cut line may still take bytes, and then it takes a timeout to notice.
     let words = ["--timeout", "5", "--json", "--serial", "put", &local, "--name", "up"];
     let put = run(tls.told(proxy.address()).args(words)).ok();
-    assert!(put.file("up")["resumed_from"].as_u64().unwrap_or(0) >= 8 * MIB as u64, "{put:?}");
+    // What was on its way when the client came back is lost: a slow server has that much less.
+    assert!(put.file("up")["resumed_from"].as_u64().unwrap_or(0) >= MIB as u64, "{put:?}");
     assert!(fs::read(tls.scene.hosted("up")).unwrap() == hosted);
     assert_eq!(proxy.cuts(), 1);
 }

@@ -23,6 +23,7 @@ fn a_session_that_is_played_back_does_nothing() {
     run(tls.told(address).args(["-q", "--serial", "put", file.to_str().unwrap()])).ok();
     let transfers = || tls.scene.server.log(Log::Transfers);
     tls.scene.server.logged(Log::Events, &["event=disconnect"]);
+    tls.scene.server.logged(Log::Transfers, &["event=upload"]);
     let before = transfers();
     let sessions = seen.connections();
     assert!(!sessions.is_empty());
@@ -88,7 +89,8 @@ fn nobody_else_waits_for_those_who_only_begin() {
         .collect();
     let began = Instant::now();
     tls.run(&["list"]).ok();
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    // One after the other would take 10 s each.
+    assert!(began.elapsed() < Duration::from_secs(100), "{:?}", began.elapsed());
     drop(half);
 }
 

@@ -123,8 +123,8 @@ fn plain(answer: &'static [u8]) -> (SocketAddrV4, Arc<Mutex<Vec<u8>>>) {
         let mut buffer = [0; 4096];
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let count = socket.read(&mut buffer).unwrap_or(0);
-        let _ = socket.write_all(answer);
         noted.lock().unwrap().extend_from_slice(&buffer[..count]);
+        let _ = socket.write_all(answer);
         let _ = socket.shutdown(Shutdown::Write);
         while let Ok(count @ 1..) = socket.read(&mut buffer) {
             noted.lock().unwrap().extend_from_slice(&buffer[..count]);

@@ -288,7 +288,7 @@ fn a_small_body_that_never_comes_is_told() {
 
 #[test]
 fn a_slow_head_is_told_and_silence_is_not() {
-    let (_dir, server) = with_a_file(&["--idle-timeout", "1"]);
+    let (_dir, server) = with_a_file(&["--idle-timeout", "5"]);
     std::thread::scope(|scope| {
         let server = &server;
         scope.spawn(move || {

@@ -17,7 +17,7 @@ fn a_browser_without_a_place_is_told_to_come_back() {
     newcomer.closed();
     // One that speaks late, and one that speaks the other protocol.
     let mut late = Http::connect(&server);
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(20));
     late.get("/").problem(503, "busy");
     let mut native = server.connection();
     native.say_hello().unwrap();

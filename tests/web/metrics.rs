@@ -1,6 +1,6 @@
 //! Health and metrics (WEB.md, section 8).
 
-use crate::common::{Frame, Server};
+use crate::common::{Frame, Server, eventually};
 use crate::http::{get, put, served};
 use hostdir::wire::{RawBytes, Reply, Request, Subscribe};
 use std::collections::BTreeMap;
@@ -69,6 +69,12 @@ fn transfers_are_counted_by_direction_protocol_and_end() {
     let folders = vec![RawBytes(Vec::new())];
     follower.send(Request::Subscribe(Subscribe { folders, after: None, journal: None, subscriber: None })).unwrap();
     assert!(matches!(follower.receive().unwrap(), Frame::Reply(Reply::Subscribed(_))));
+    // The end of a transfer may be a moment behind its answer.
+    eventually("they are counted", || {
+        let metrics = metrics(&server);
+        let sent = metrics["hostdir_transfers_total{direction=\"download\",via=\"web\",status=\"sent\"}"];
+        sent == 2.0 && metrics["hostdir_transfers_running{direction=\"upload\"}"] == 0.0
+    });
     let metrics = metrics(&server);
     let expected = [
         ("transfers_total{direction=\"download\",via=\"web\",status=\"sent\"}", 2.0),

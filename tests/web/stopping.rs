@@ -77,7 +77,8 @@ fn idle_connections_are_let_go_at_once() {
     let began = Instant::now();
     server.terminate();
     assert_eq!(server.wait(), 0);
-    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    // The next deadline that could end it is the greeting's, 10 s.
+    assert!(began.elapsed().as_secs() < 9, "{:?}", began.elapsed());
     clients.iter_mut().for_each(Http::gone);
 }
 
@@ -91,5 +92,6 @@ fn a_refused_client_that_goes_on_sending_does_not_hold_the_server() {
     let began = Instant::now();
     server.terminate();
     assert_eq!(server.wait(), 0);
-    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    // The next deadline that could end it is the greeting's, 10 s.
+    assert!(began.elapsed().as_secs() < 9, "{:?}", began.elapsed());
 }

@@ -39,7 +39,7 @@ fn a_peer_that_is_told_something_all_the_time_must_show_that_it_lives_too() {
         }
     }
     assert!((1..=9).contains(&pings), "{pings} pings");
-    let mut alive = WsClient::connect_to(echo::start_talker(heartbeat(50, 5000)), "/");
+    let mut alive = WsClient::connect_to(echo::start_talker(heartbeat(50, 60_000)), "/");
     while alive.pings < 20 {
         assert_eq!(alive.message(), WsMessage::Text("news".into()));
     }
@@ -63,7 +63,7 @@ fn a_silent_peer_that_answers_stays() {
 #[test]
 fn a_slow_reader_of_a_long_message_shows_by_its_pongs_that_it_lives() {
     // The kernels' buffers hold all of it, so the sender is done long before the reader, and its next ping stands behind it.
-    let mut client = WsClient::connect_to(echo::start(heartbeat(500, 3000)), "/");
+    let mut client = WsClient::connect_to(echo::start(heartbeat(500, 8000)), "/");
     let bytes = vec![7; 2 << 20];
     let writer = client.raw_meanwhile(vec![masked(FINAL | BINARY, &bytes)]);
     let mut got = 0;
