@@ -22,7 +22,7 @@ fn is_possible() -> bool {
 }
 
 /// Leads the server to a file outside by the one path that it opens again: that of its log. Returns whether it got there.
-fn escapes(arguments: &[&str]) -> bool {
+fn escapes(arguments: &[&str], looks: usize) -> bool {
     let (dir, around, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
     let logs = around.path().join("logs");
     fs::create_dir(&logs).unwrap();
@@ -34,7 +34,7 @@ fn escapes(arguments: &[&str]) -> bool {
     server.signal(Signal::HUP);
     let mut client = server.client();
     // The log's thread has seen the signal when a line of after it is written, or lost, somewhere.
-    for _ in 0..50 {
+    for _ in 0..looks {
         client.put("f", b"x").unwrap().unwrap();
         if outside.path().join("server.log").exists() {
             return true;
@@ -47,8 +47,8 @@ fn escapes(arguments: &[&str]) -> bool {
 #[test]
 fn a_confined_server_cannot_open_what_is_outside_and_an_unconfined_one_can() {
     if is_possible() {
-        assert!(escapes(&["--no-confinement"]), "the test leads nowhere");
-        assert!(!escapes(&[]), "a file outside was made");
+        assert!(escapes(&["--no-confinement"], 3000), "the test leads nowhere");
+        assert!(!escapes(&[], 50), "a file outside was made");
     }
 }
 
@@ -62,7 +62,8 @@ fn every_thread_is_confined_and_says_so() {
     server.logged(Log::Events, &["event=confined", "level="]);
     let _client = server.client();
     for task in fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap() {
-        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        // A thread that has ended meanwhile is none.
+        let Ok(status) = fs::read_to_string(task.unwrap().path().join("status")) else { continue };
         assert!(status.contains("NoNewPrivs:\t1"), "a thread from before the wall");
     }
     let open = Server::start(TempDir::new().unwrap().path(), &["--no-confinement"]);

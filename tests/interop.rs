@@ -391,9 +391,15 @@ fn what_is_put_is_with_those_who_follow_also_while_it_comes() {
         scene.local(name)
     };
     scene.done(&scene.put(&source("small", 1000), "chat/small", &[]));
+    common::eventually("it has the first file", || scene.local("got").join("chat/small").exists());
     // Its first part comes, and then nothing for a while: it is being followed live.
     scene.fails(3, &scene.put(&source("big", 4_000_000), "chat/deep/big", &["--ask", "--stop-after", "2097152"]));
     scene.done(&scene.put(&source("news", 10), "news/it", &[]));
+    // Two have begun to follow, and one of them went on after a file.
+    common::eventually("it follows again", || {
+        let log = scene.server.log(common::Log::Events);
+        log.iter().filter(|line| line.contains("event=subscribe")).count() >= 3
+    });
     scene.done(&scene.put(&scene.local("big"), "chat/deep/big", &["--ask"]));
     scene.done(&scene.put(&source("empty", 0), "chat/empty", &[]));
     let received = printed(follower);

@@ -8,9 +8,10 @@ use hostdir::wire::{
     Begin, ErrorCode, Gap, Put, PutKind, RawBytes, Receipt, ReceiptOutcome, ReceiverState, Receivers, Reply, Request,
     StoredOutcome, Subscribe, SubscriberId, TransferId,
 };
+use socket2::{Domain, Socket, Type};
 use std::fs;
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
@@ -34,8 +35,9 @@ fn another_protocol_got_an_error_frame() {
 /// Cause: the limit in the message was what was left of the deadline when the last read began.
 #[test]
 fn a_timeout_named_what_was_left_instead_of_the_limit() {
-    let (_dir, server) = served(&["--idle-timeout", "1", "--stall-timeout", "2"]);
+    let (_dir, server) = served(&["--idle-timeout", "1"]);
     assert_eq!(server.client().refused(ErrorCode::Timeout), "next frame: not in 1 s");
+    let (_dir, server) = served(&["--stall-timeout", "2"]);
     let mut client = server.client();
     client.send(Request::Put(put_file("f", 10))).unwrap();
     assert_eq!(client.refused(ErrorCode::Timeout), "next frame: not in 2 s");
@@ -95,7 +97,7 @@ fn nothing_was_said_while_a_slow_disk_flushed() {
     }
     let (_dir, server) = served(&[]);
     let mut client = server.client();
-    let _strace = Strace::attach(server.pid(), &["fsync:delay_enter=5300000:when=1".into()]);
+    let _strace = Strace::attach(server.pid(), &["fsync:delay_enter=9000000:when=1".into()]);
     client.put("f", b"x").unwrap().unwrap();
     assert!(client.waits >= 1);
 }
@@ -111,7 +113,7 @@ fn nothing_was_said_while_a_slow_disk_flushed_folders() {
     fs::write(dir.path().join("there"), b"x").unwrap();
     let [mut file, mut folder, mut identical] = [(); 3].map(|()| server.client());
     // The second flush of a file's group is that of its folder.
-    let injections = ["fsync:delay_enter=5300000:when=2", "syncfs:delay_enter=5300000:when=1"];
+    let injections = ["fsync:delay_enter=9000000:when=2", "syncfs:delay_enter=9000000:when=1"];
     let _strace = Strace::attach(server.pid(), &injections.map(String::from));
     file.send_put(put_file("f", 1), b"x").unwrap();
     folder.send(Request::Put(Put { kind: PutKind::Folder, size: None, ..put_file("new/folder", 0) })).unwrap();
@@ -173,8 +175,10 @@ fn the_receipt_of_the_last_download_was_not_read() {
 
 /// What `client ping` prints on standard output while nothing listens, with `HOSTDIR_JSON` set to `word`.
 fn ping_with_json(word: &str) -> (Option<i32>, String) {
-    // The port was just given out and given back, so nobody listens there.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // A socket that has a port and does not listen: nobody else gets it.
+    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    taken.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let port = taken.local_addr().unwrap().as_socket().unwrap().port();
     let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
     client.args(["ping", "--port", &port.to_string()]).env("HOSTDIR_JSON", word);
     let output = client.output().unwrap();

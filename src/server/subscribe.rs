@@ -127,12 +127,12 @@ impl Subscription {
     /// # Errors
     /// Those of the journal and of `send`.
     pub(super) fn tell(&mut self, store: &Store, send: &mut Send<'_>) -> Result<()> {
-        for notice in store.notices(&mut self.follower) {
-            send(&notice_of(&notice))?;
-        }
+        self.tell_notices(store, send)?;
         loop {
             match store.next_arrivals(&self.follower, self.position)? {
                 Told::Arrived(arrivals, up_to) => {
+                    // An upload may have begun and arrived since: that it comes is told before that it is here.
+                    self.tell_notices(store, send)?;
                     for arrival in arrivals {
                         send(&Reply::Arrived(arrived(&arrival)))?;
                         self.told = arrival.number;
@@ -150,6 +150,10 @@ impl Subscription {
                 }
             }
         }
+    }
+
+    fn tell_notices(&mut self, store: &Store, send: &mut Send<'_>) -> Result<()> {
+        store.notices(&mut self.follower).iter().try_for_each(|notice| send(&notice_of(notice)))
     }
 
     /// How far it got, if the subscriber does not know that yet.

@@ -16,6 +16,7 @@ use crate::root::FileState;
 use crate::wire::{ErrorCode, RemoteFolder, RemotePath, Version};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Dir, FileType, Stat, statat, unlinkat};
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd;
 use std::sync::{MutexGuard, PoisonError};
@@ -136,10 +137,14 @@ impl Looker {
         let began = Instant::now();
         let is_said = self.complained.is_some_and(|complained| complained.elapsed() < AFTER_FAILURE);
         let complaint = if is_said { log::Level::Debug } else { log::Level::Warn };
-        let mut look = Look { store, journal, now: now(), complaint, failed: 0 };
+        let mut look = Look { store, journal, now: now(), complaint, failed: 0, has_left_out: Cell::new(false) };
         let next = match self.rule.limit {
             Limit::Age(age) => look.expire(&self.rule, age, times),
             Limit::Size(quota) => look.keep_within(&self.rule, quota, times),
+        };
+        let next = match next {
+            Next::Quiet | Next::In(_) if look.has_left_out.get() => Next::In(Duration::ZERO),
+            next => next,
         };
         let longest = if look.failed > 0 { AFTER_FAILURE } else { LOOK };
         if look.failed > 0 && !is_said {
@@ -176,6 +181,8 @@ struct Look<'a> {
     complaint: log::Level,
     /// Files that could not be removed.
     failed: usize,
+    /// A file was on its way into the journal.
+    has_left_out: Cell<bool>,
 }
 
 impl Look<'_> {
@@ -194,8 +201,8 @@ impl Look<'_> {
         });
         // All of them are tried: one that cannot be removed keeps no other.
         for found in &expired {
-            // It is logged and counted.
-            let _ = self.remove_and_say(rule, found);
+            // An error is logged and counted. Where another state of the file is there now, it must be found anew.
+            is_more |= matches!(self.remove_and_say(rule, found), Ok(false));
         }
         let due = oldest.map(|oldest| oldest.saturating_add(limit).saturating_sub(self.now));
         match due.map(|due| Duration::from_nanos(u64::try_from(due).unwrap_or(0))) {
@@ -246,9 +253,9 @@ impl Look<'_> {
                 let Ok(stat) = statat(&directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
                 match FileType::from_raw_mode(stat.st_mode) {
                     FileType::Directory => folders.push(RemoteFolder::from(path)),
-                    FileType::RegularFile if !self.store.underway.has(stat.st_ino) => {
-                        on_file(self.found(path, &stat, times));
-                    }
+                    // Whoever is at it has woken this thread already, and will not again.
+                    FileType::RegularFile if self.store.underway.has(stat.st_ino) => self.has_left_out.set(true),
+                    FileType::RegularFile => on_file(self.found(path, &stat, times)),
                     _ => {}
                 }
             }
@@ -379,7 +386,7 @@ mod tests {
         });
         let store = store.unwrap();
         let (journal, complaint) = (store.journal().unwrap(), log::Level::Debug);
-        let look = Look { store: &store, journal, now: now(), complaint, failed: 0 };
+        let look = Look { store: &store, journal, now: now(), complaint, failed: 0, has_left_out: Cell::new(false) };
         let mut found = Vec::new();
         look.walk(&rule.folder, &mut Times::new(), &mut |file| found.push(file));
         assert_eq!(found.len(), names.len());

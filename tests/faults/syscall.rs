@@ -1,8 +1,8 @@
 //! The server is killed at every system call of the way of an upload, one after another; and each of them fails once.
 
-use crate::common::{RawClient, Server, Strace, digest_of, eventually, is_long, put_file, upload_id};
+use crate::common::{RawClient, Server, Strace, data_frame, digest_of, eventually, is_long, put_file, upload_id};
 use crate::ledger::{Ledger, stamped};
-use hostdir::wire::{Begin, ErrorCode, OnConflict, Put, Request, StoredOutcome};
+use hostdir::wire::{Begin, ErrorCode, Finish, OnConflict, Put, Request, StoredOutcome};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -228,9 +228,15 @@ fn a_flush_that_failed_is_final_and_its_file_is_not_seen() {
     let mut client = server.client();
     for (call, files) in [("fsync", 1), ("syncfs", 20)] {
         let strace = Strace::attach(server.pid(), &[format!("{call}:error=EIO:when=1")]);
+        // At once, so that they are flushed together.
+        let mut frames = Vec::new();
         for number in 0..files {
-            client.send_put(put_file(format!("{call}{number}"), 5000), &stamped(number, 5000)).unwrap();
+            let bytes = stamped(number, 5000);
+            Request::Put(put_file(format!("{call}{number}"), 5000)).encode(&mut frames);
+            frames.extend(data_frame(&bytes));
+            Request::Finish(Finish { digest: digest_of(&bytes) }).encode(&mut frames);
         }
+        client.raw(&frames).unwrap();
         let answers: Vec<_> = (0..files).map(|_| client.stored().unwrap()).collect();
         drop(strace);
         assert!(answers.iter().any(|answer| answer.as_ref().is_err_and(|it| it.code == ErrorCode::Unavailable)));
