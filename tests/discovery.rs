@@ -31,11 +31,12 @@ fn can_be_made() -> bool {
 fn network(directories: &[TempDir; 3], server: &str, client: &str) -> Session {
     let [host, logs, downloads] = directories.each_ref().map(|dir| dir.path().to_str().unwrap().to_owned());
     let (server_program, client_program) = (env!("CARGO_BIN_EXE_server"), env!("CARGO_BIN_EXE_client"));
+    // A server answers once it has made sure of its name, which takes it up to a second.
     // The server's port is not the one that the client tries first: on this machine alone nothing is found.
     let script = format!(
         "{NETWORK} && {{ {server_program} {server} --port 9555 --name 'el ñas' --dir {host} --log-dir {logs} >{logs}/said & }} \
          && until grep -q Browser {logs}/said; do sleep 0.05; done \
-         && exec {client_program} {client} --dir {downloads}"
+         && sleep 2 && exec {client_program} {client} --dir {downloads}"
     );
     let mut command = CommandBuilder::new("unshare");
     command.args(UNSHARE);

@@ -7,11 +7,11 @@ mod common;
 #[allow(dead_code, reason = "not every test uses all of it")]
 mod terminal;
 
-use common::{Launch, Server};
+use common::{Launch, Server, kept_port};
 use portable_pty::CommandBuilder;
 use rustix::process::Signal;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -299,7 +299,7 @@ fn two_interrupts_while_following_give_the_terminal_back() {
 fn a_server_that_is_not_there_is_told_and_another_address_can_be_given() {
     let (host, downloads) = (host(1), TempDir::new().unwrap());
     let server = Server::start(host.path(), &[]);
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = SocketAddrV4::new(Ipv4Addr::LOCALHOST, kept_port()).into();
     let mut session = menu(nobody, downloads.path(), 100, 30);
     session.see("is the server running?");
     session.see("another address");

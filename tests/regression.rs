@@ -3,15 +3,14 @@
 
 mod common;
 
-use common::{Frame, Log, Server, Strace, content, digest_of, eventually, put_file, upload_id, whole};
+use common::{Frame, Log, Server, Strace, content, digest_of, eventually, kept_port, put_file, upload_id, whole};
 use hostdir::wire::{
     Begin, ErrorCode, Gap, Put, PutKind, RawBytes, Receipt, ReceiptOutcome, ReceiverState, Receivers, Reply, Request,
     StoredOutcome, Subscribe, SubscriberId, TransferId,
 };
-use socket2::{Domain, Socket, Type};
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
@@ -175,10 +174,7 @@ fn the_receipt_of_the_last_download_was_not_read() {
 
 /// What `client ping` prints on standard output while nothing listens, with `HOSTDIR_JSON` set to `word`.
 fn ping_with_json(word: &str) -> (Option<i32>, String) {
-    // A socket that has a port and does not listen: nobody else gets it.
-    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    taken.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-    let port = taken.local_addr().unwrap().as_socket().unwrap().port();
+    let port = kept_port();
     let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
     client.args(["ping", "--port", &port.to_string()]).env("HOSTDIR_JSON", word);
     let output = client.output().unwrap();

@@ -148,6 +148,7 @@ fn a_lost_acknowledgement_gives_one_file_and_moves_it_once() {
             "--json",
         ]));
         crate::common::eventually("it is stored", || {
+            counter.hold();
             counter.allow(1);
             scene.hosted("f").exists()
         });

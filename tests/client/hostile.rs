@@ -285,7 +285,7 @@ fn a_size_that_no_disk_has_is_an_error_of_this_machine() {
         peer.reply(&Reply::File(header(1 << 60)));
         peer.until_closed();
     });
-    fake.run(&["get", "f", "--timeout", "1", "--retries", "0"]).ends(3).says("f");
+    fake.run(&["get", "f", "--timeout", "20", "--retries", "0"]).ends(3).says("f");
     fake.left(&[]);
     let fake = Fake::with_file(b"f", 1 << 60, |_| {});
     fake.run(&["get", "f"]).refused(3, &["need", "free", "Nothing written"]);
@@ -343,7 +343,7 @@ fn a_server_that_says_wait_is_waited_for() {
         let wait = |peer: &mut Peer| {
             // Longer than the silence that is granted.
             for _ in 0..8 {
-                thread::sleep(Duration::from_millis(300));
+                thread::sleep(Duration::from_millis(600));
                 peer.reply(&Reply::Wait);
             }
         };
@@ -353,7 +353,7 @@ fn a_server_that_says_wait_is_waited_for() {
         wait(peer);
         peer.end(b"content");
     });
-    fake.run(&["get", "f", "--timeout", "1", "--retries", "0"]).ok();
+    fake.run(&["get", "f", "--timeout", "3", "--retries", "0"]).ok();
     fake.left(&["f"]);
 }
 

@@ -115,8 +115,9 @@ impl Stage {
         }
         let nearly = self.size - 8 * MIB;
         in_time("nearly all of it", || {
+            self.proxy.hold();
             self.proxy.allow(STEP);
-            partial_size(partial) >= nearly
+            partial_size(partial) >= nearly || client.has_ended()
         });
         self.note_client(&client);
         self.proxy.allow(u64::MAX);

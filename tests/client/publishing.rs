@@ -163,7 +163,7 @@ fn standard_input_is_sent_as_it_comes_and_goes_on_after_the_offer() {
         let written = Instant::now();
         input.write_all(line.as_bytes()).unwrap();
         assert_eq!(next(), line);
-        assert!(written.elapsed() < Duration::from_secs(2), "{:?}", written.elapsed());
+        assert!(written.elapsed() < Duration::from_secs(20), "{:?}", written.elapsed());
     }
     // Nothing more is written: that the connection is gone is noticed all the same.
     assert_eq!(next(), "from 4");
@@ -194,7 +194,9 @@ fn a_stream_that_is_stopped_leaves_nothing_behind() {
     let mut command = scene.client();
     let mut running =
         Running::start(command.args(["publish", "chat", "-", "--name", "x", "--json"]).stdin(Stdio::piped()));
-    eventually("it is connected", || scene.server.log(crate::common::Log::Events).join("").contains("event=connect "));
+    let mut input = running.stdin();
+    input.write_all(b"line\n").unwrap();
+    eventually("it is being sent", || crate::large::partial_size(scene.host.path()) > 0);
     assert!(!running.has_ended());
     running.signal(rustix::process::Signal::INT);
     let ended = running.wait().ends(130);

@@ -12,7 +12,7 @@ use std::net::SocketAddrV4;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -190,6 +190,11 @@ impl Running {
         let out = Some(read_all(child.stdout.take().unwrap()));
         let err = Some(read_all(child.stderr.take().unwrap()));
         Self { child, out, err, shown }
+    }
+
+    /// What it reads; closed when this is dropped.
+    pub fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -104,7 +104,7 @@ fn a_far_server_is_asked_over_several_connections_and_a_near_one_is_not() {
         fs::remove_dir_all(scene.downloads()).unwrap();
         proxy.connections()
     };
-    assert!((0..3).any(|_| near() == 1), "a machine this busy tells nothing");
+    assert!((0..20).any(|_| near() == 1), "a machine this busy tells nothing");
     for (words, connections) in [(&[][..], 2..=4), (&["--segments", "never"], 1..=1), (&["--jobs", "1"], 1..=1)] {
         let proxy = Proxy::start(scene.server.address(), &[(Line::Good, Line::Far)]);
         run(client(proxy.address(), &scene.downloads()).args(["get", "large"]).args(words)).ok();
@@ -288,7 +288,8 @@ fn a_connection_that_is_cut_costs_nothing_but_the_way_back() {
     // The second one breaks in the middle of a segment; the others do not.
     let lines = [(Line::Good, Line::Good), (Line::Good, Line::CutAfter(3_000_000)), (Line::Good, Line::Good)];
     let proxy = Proxy::start(scene.server.address(), &lines);
-    let words = ["get", "big", "--segments", "always", "--json", "--retries", "1"];
+    // Of more connections the second might bring nothing but the digest.
+    let words = ["get", "big", "--segments", "always", "--json", "--retries", "1", "--jobs", "2"];
     let run = run(client(proxy.address(), &scene.downloads()).args(words)).ok();
     assert_eq!((proxy.cuts(), &run.file("big")["bytes"]), (1, &(SIZE as u64).into()), "no byte came twice: {run:?}");
     assert_whole(&scene);
@@ -300,7 +301,8 @@ fn lines_that_break_within_every_segment_still_bring_the_file() {
     let proxy = Proxy::start(scene.server.address(), &[(Line::Good, Line::CutAfter(3_000_000))]);
     let words = ["get", "big", "--segments", "always", "--json", "--retries", "2", "--jobs", "3"];
     let run = run(client(proxy.address(), &scene.downloads()).args(words)).ok();
-    assert!(proxy.cuts() >= SIZE / 3_000_000, "{} cuts", proxy.cuts());
+    // Up to three connections are at work when the file is whole, and none of them need be cut.
+    assert!(proxy.cuts() >= SIZE / 3_000_000 - 2, "{} cuts", proxy.cuts());
     assert_eq!(run.file("big")["bytes"], SIZE as u64, "no byte came twice: {run:?}");
     assert_whole(&scene);
 }
@@ -328,6 +330,8 @@ fn a_file_that_changes_in_the_middle_is_started_over() {
         let words = ["get", "big", "--segments", "always", "--jobs", "2", "--json"];
         let running = Running::start(client(proxy.address(), &scene.downloads()).args(words));
         eventually("some segments are there", || !noted(&scene.downloads()).is_empty());
+        // Nothing of the file is heard of while it is written.
+        proxy.hold();
         write_random(&scene.hosted("big"), 77, size);
         date(&scene.hosted("big"), moment(9));
         proxy.allow(u64::MAX);

@@ -15,7 +15,7 @@ mod strace;
 pub mod websocket;
 
 pub use client::{Frame, Got, Listing, RawClient, data_frame, digest_of, put_file, upload_id, whole};
-pub use server::{Launch, Log, Server, eventually, eventually_in};
+pub use server::{Launch, Log, Server, eventually, eventually_in, kept_port};
 pub use strace::Strace;
 
 /// A temporary directory in memory where there is one, for what a kill can break but only a power cut could lose.

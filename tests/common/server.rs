@@ -2,11 +2,14 @@
 
 use super::RawClient;
 use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,7 +37,7 @@ pub struct Launch<'a> {
     pub arguments: &'a [&'a str],
     /// Where the logs go; by default a directory of its own.
     pub logs: Option<&'a Path>,
-    /// The port; by default a free one.
+    /// The port; by default a free one, which nobody else in need of a port is given while this test runs.
     pub port: u16,
     /// The working directory; by default that of the test.
     pub directory: Option<&'a Path>,
@@ -63,13 +66,14 @@ impl Server {
 
     /// As [`Server::launch`]; the error is what the server said.
     pub fn try_launch(dir: &Path, launch: &Launch<'_>) -> Result<Self, String> {
+        let port = if launch.port == 0 { kept_port() } else { launch.port };
         let own_logs = launch.logs.is_none().then(|| TempDir::new().unwrap());
         let logs = launch.logs.map_or_else(|| own_logs.as_ref().unwrap().path().to_owned(), Path::to_owned);
         let program = [launch.through, &[env!("CARGO_BIN_EXE_server")]].concat();
         let mut command = Command::new(program[0]);
         command
             .args(&program[1..])
-            .args(["--ip", "127.0.0.1", "--port", &launch.port.to_string(), "--dir"])
+            .args(["--ip", "127.0.0.1", "--port", &port.to_string(), "--dir"])
             .arg(dir)
             .arg("--log-dir")
             .arg(&logs)
@@ -240,6 +244,24 @@ pub fn eventually_in(patience: Duration, what: &str, mut is_so: impl FnMut() -> 
         assert!(Instant::now() < deadline, "not in {patience:?}: {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A free port that the system gives to nobody else, also while the server on it is down: a socket holds it that does not
+/// listen. The server, which reuses addresses, can.
+pub fn kept_port() -> u16 {
+    /// More servers than one test starts before it needs one of their ports again.
+    const KEPT: usize = 64;
+    static PORTS: Mutex<VecDeque<Socket>> = Mutex::new(VecDeque::new());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    let mut ports = PORTS.lock().unwrap();
+    ports.push_back(socket);
+    if ports.len() > KEPT {
+        ports.pop_front();
+    }
+    port
 }
 
 fn forward_lines(stream: impl Read + Send + 'static, lines: Sender<String>) {
