@@ -199,7 +199,7 @@ enum Command {
 /// What a program that is told to stop waits for running transfers.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long the banner waits for the host directory to be counted.
-const COUNTING: Duration = Duration::from_millis(500);
+const COUNTING: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let resolved = match configuration::resolve::<Arguments>(std::env::args_os()) {

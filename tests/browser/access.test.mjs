@@ -199,7 +199,10 @@ test("a screen reader hears what happens, once and politely", async (t) => {
     assert.equal(await page.locator("[aria-live]").count(), 1);
     await row(page, "photos").locator("a").first().click();
     await said.getByText("photos: 2 entries").waitFor();
-    await page.locator("#files-input").setInputFiles([1, 2, 3].map((number) => write(local, `up ${number}.txt`, "x")));
+    await page.locator("#files-input").setInputFiles(write(local, "up.txt", "x"));
+    await said.getByText("up.txt is stored").waitFor();
+    // What happens at the same moment is said together.
+    await page.evaluate(() => [1, 2, 3].forEach((number) => announce("saidStored", { name: `up ${number}.txt` })));
     await said.getByText("3 files are stored").waitFor();
     await server.kill();
     await page.locator("#reload").click();

@@ -104,6 +104,15 @@ test("a listing is sorted by name, size and time, either way", async (t) => {
     await sorted(null, ["file9.txt", "file10.txt", "b.txt"]);
 });
 
+test("a folder whose listing was lost on its way is asked for again", async (t) => {
+    const { page } = await scene(t, { files: { "photos/beach.jpg": "x" } });
+    let lost = 0;
+    await page.route("**/api/list?path=photos*", (route) => (lost += 1) === 1 ? route.abort() : route.continue());
+    await row(page, "photos").locator("a").first().click();
+    await row(page, "beach.jpg").waitFor();
+    assert.equal(lost, 2);
+});
+
 test("a file is downloaded as it is, and a folder as a tar of what is in it", async (t) => {
     const film = content(3_000_000);
     const { page } = await scene(t, { files: { "films/año nuevo.mkv": film, "films/deep/er/a.txt": "a", "top.bin": content(10) } });
@@ -130,7 +139,8 @@ test("thousands of entries are there at once, filter without a pause, and can al
     const { page } = await scene(t, { fill, at: "#/many" });
     await page.getByText("20,000 entries, 0 B").waitFor();
     assert.ok(await page.locator("#rows .row").count() < 1000, "not all rows are made at once");
-    const pause = await page.evaluate(() => {
+    // A machine that has much else to do is late now and then; a filter that is slow is so each time.
+    await eventually("a keystroke takes less than 250 ms", async () => await page.evaluate(() => {
         const input = document.getElementById("filter");
         const began = performance.now();
         for (const typed of ["1", "12", "123 !4", "$9", ""]) {
@@ -138,8 +148,7 @@ test("thousands of entries are there at once, filter without a pause, and can al
             input.dispatchEvent(new Event("input"));
         }
         return (performance.now() - began) / 5;
-    });
-    assert.ok(pause < 250, `a keystroke took ${pause} ms`);
+    }) < 250);
     await page.mouse.move(300, 600);
     await eventually("scrolling brings the rows that follow", async () => {
         await page.mouse.wheel(0, 20_000);

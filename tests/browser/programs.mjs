@@ -125,9 +125,12 @@ export class Server {
         // The machine's disk is none of the test's business.
         if (!this.args.includes("--min-free-space")) args.push("--min-free-space", "0");
         if (this.isSecured) args.push("--tls-dir", path.join(this.logs, "tls"));
-        this.child = start(HOSTDIR_SERVER, args);
         const listens = () => /Browser: +https?:\/\/127\.0\.0\.1:(\d+)\//.exec(this.child.said);
+        const isTaken = () => this.child.exitCode !== null && this.child.said.includes("in use");
+        this.child = start(HOSTDIR_SERVER, args);
         const found = await eventually("the server listens", () => {
+            // While it was down, another test may have been given its port for a while.
+            if (isTaken()) this.child = start(HOSTDIR_SERVER, args);
             assert.equal(this.child.exitCode, null, `the server ended: ${this.child.said}`);
             return listens();
         });

@@ -45,6 +45,9 @@ test("the page asks for a token, and does everything with it", async (t) => {
     await page.getByText("That is no token").waitFor();
     await enter(page, "hd_wrong");
     await page.locator("#enter-problem").getByText("The token is not known, was revoked, or has expired").waitFor();
+    // Whoever else misses the server meanwhile does not ask it in vain.
+    await page.evaluate(() => reach());
+    assert.ok(await page.locator("#enter-problem").isVisible());
     await enterWell(page, tokens.phone);
     assert.deepEqual(await names(page, 2), ["photos", "notes.txt"]);
 
@@ -82,6 +85,19 @@ test("a listing that was on its way when a token was asked for is asked for agai
     await page.unroute("**/api/list?*");
     await enterWell(page, tokens.phone);
     assert.deepEqual(await names(page, 1), ["notes.txt"]);
+});
+
+test("a token is not forgotten for a question that was asked without it", async (t) => {
+    const { page, tokens } = await lockedScene(t, { tokens: { phone: ["--rights", "all"] } });
+    const { held, release } = await hold(page, "**/api/server");
+    await page.evaluate(() => {
+        link.state = "connecting";
+        reach();
+    });
+    await eventually("it is on its way", () => held.length === 1);
+    await enter(page, tokens.phone);
+    await release();
+    await connected(page);
 });
 
 test("a page offers what its token is good for, and nothing else", async (t) => {

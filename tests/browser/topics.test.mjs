@@ -105,6 +105,7 @@ test("a page that was closed shows what it has missed, once, and what it had", a
     await follow(page, "chat");
     await publish(server, "chat", "seen.bin", "x");
     await event(page, "arrived", "seen.bin").waitFor();
+    await page.waitForFunction(() => Object.values(localStorage).some((value) => value.includes("seen.bin")));
     await page.close();
     await publish(server, "chat", "missed.bin", "x");
     const again = await context.newPage();
@@ -173,8 +174,9 @@ test("a connection that the server ends is begun again, with nothing shown twice
     for (const round of [1, 2, 3]) {
         await publish(server, "chat", `${round}.bin`, "x");
         await event(page, "arrived", `${round}.bin`).waitFor();
-        await server.restart();
+        await server.kill();
         await page.locator("#follow-state:not([data-state=up])").waitFor();
+        await server.start();
         await following(page);
     }
     assert.deepEqual(await page.locator("#feed .event .named").allTextContents(), ["3.bin", "2.bin", "1.bin"]);
@@ -185,7 +187,6 @@ test("a connection that breaks while the server goes on is begun again", async (
     await follow(page, "chat");
     for (const round of [1, 2]) {
         line.cut();
-        await page.locator("#follow-state:not([data-state=up])").waitFor();
         await publish(server, "chat", `${round}.bin`, "x");
         await event(page, "arrived", `${round}.bin`).waitFor();
     }
@@ -202,6 +203,18 @@ test("what arrives is downloaded by itself if that is wished, each file once", a
     await eventually("three downloads", () => taken.length === 3);
     const bytes = await Promise.all(taken.map(async (begun) => fs.readFileSync(await begun.path(), "utf8")));
     assert.deepEqual(bytes.sort(), ["1.bin", "2.bin", "3.bin"]);
+});
+
+test("downloads that are due at the same time begin one after the other", async (t) => {
+    const { page } = await scene(t);
+    const begun = await page.evaluate(() => {
+        window.begun = [];
+        window.download = (href) => window.begun.push(href);
+        for (const name of ["1.bin", "2.bin", "3.bin"]) downloadSoon(name);
+        return window.begun.length;
+    });
+    assert.equal(begun, 1, "a browser drops what is begun in the same moment");
+    await page.waitForFunction(() => window.begun.length === 3);
 });
 
 test("what arrives in the folder that is shown appears in its listing", async (t) => {
@@ -246,6 +259,56 @@ test("a window shows what arrives also where another one of the same visitor was
     await slow.waitForFunction(() => window.heard?.includes("both.bin"));
     hurry();
     await event(slow, "arrived", "both.bin").waitFor();
+});
+
+test("a folder that is given up in one window stays so, whatever another one remembers late", async (t) => {
+    const { page, context, server } = await scene(t);
+    const other = await context.newPage();
+    await other.goto(server.url);
+    await connected(other);
+    await follow(page, "chat");
+    await following(other);
+    await page.getByRole("button", { name: "Stop following chat" }).click();
+    await other.getByRole("button", { name: "Stop following chat" }).waitFor({ state: "detached" });
+    await page.evaluate(() => addEventListener("storage", ({ newValue }) => { window.heard = newValue; }));
+    // As if it had not heard of it before it wrote down how far it came.
+    await other.evaluate(() => {
+        follow.topics.set("chat", 7);
+        saveTopics();
+    });
+    await page.waitForFunction(() => window.heard?.includes("chat"));
+    await page.locator("#follow-state").waitFor({ state: "hidden" });
+    await page.reload();
+    await connected(page);
+    assert.equal(await page.locator("#followed li").count(), 0);
+});
+
+test("what arrives between the two questions of a page that comes back hides nothing", async (t) => {
+    const { page, context, server } = await scene(t);
+    await follow(page, "chat");
+    await publish(server, "chat", "seen.bin", "x");
+    await event(page, "arrived", "seen.bin").waitFor();
+    await page.waitForFunction(() => Object.values(localStorage).some((value) => value.includes("seen.bin")));
+    await page.close();
+    for (const name of ["1.bin", "2.bin"]) await publish(server, "chat", name, "x");
+    const again = await context.newPage();
+    let asked = 0, told, ask;
+    const meanwhile = new Promise((resolve) => { told = resolve; });
+    await again.routeWebSocket(/\/ws/, (socket) => {
+        const there = socket.connectToServer();
+        // The second question waits until the server has told what came after the first.
+        socket.onMessage((message) => { (asked += 1) === 1 ? there.send(message) : ask = () => there.send(message); });
+        there.onMessage((message) => {
+            socket.send(message);
+            if (JSON.parse(message).type === "arrived") told();
+        });
+    });
+    await again.goto(server.url);
+    await eventually("it asks for what it missed", () => ask);
+    await publish(server, "chat", "between.bin", "x");
+    await meanwhile;
+    ask();
+    for (const name of ["between.bin", "2.bin", "1.bin"]) await event(again, "arrived", name).waitFor();
 });
 
 test("what cannot be a folder is refused with the reason, and the rest is still followed", async (t) => {

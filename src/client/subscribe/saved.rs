@@ -201,7 +201,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = open(&dir, &["a"]).unwrap();
         std::thread::spawn(move || {
-            std::thread::sleep(LEFT_LOCKED / 8);
+            std::thread::sleep(Duration::from_millis(30));
             drop(first);
         });
         assert!(open(&dir, &["a"]).is_ok());
