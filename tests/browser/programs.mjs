@@ -18,7 +18,7 @@ const { HOSTDIR_SERVER, HOSTDIR_CLIENT } = process.env;
 export const isLong = (process.env.HOSTDIR_LONG ?? "0") !== "0";
 
 /** How long anything may take that is waited for, in milliseconds. */
-export const PATIENCE = isLong ? 300_000 : 30_000;
+export const PATIENCE = isLong ? 300_000 : 90_000;
 
 const children = new Set();
 process.on("exit", () => children.forEach((child) => child.kill("SIGKILL")));

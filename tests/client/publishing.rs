@@ -157,7 +157,7 @@ fn standard_input_is_sent_as_it_comes_and_goes_on_after_the_offer() {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    let next = || heard.recv_timeout(Duration::from_secs(30)).unwrap();
+    let next = || heard.recv_timeout(Duration::from_secs(90)).unwrap();
     assert_eq!(next(), "from 0");
     for line in ["one\n", "two\n"] {
         let written = Instant::now();

@@ -66,13 +66,13 @@ fn a_handshake_that_drips_is_cut_off_after_the_time_for_a_greeting() {
                 return;
             }
             // Not a synchronisation: the rate of the drip.
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(300));
         }
     });
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let _ = socket.read_to_end(&mut Vec::new());
     let took = began.elapsed();
-    assert!(took >= Duration::from_secs(9) && took < Duration::from_secs(20), "{took:?}");
+    assert!(took >= Duration::from_secs(9) && took < Duration::from_secs(60), "{took:?}");
     tls.scene.server.logged(Log::Events, &["event=disconnect", "TLS handshake: nothing in 10 s"]);
     tls.connect();
 }
