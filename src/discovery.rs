@@ -34,20 +34,29 @@ pub struct Found {
 }
 
 impl Announcement {
-    /// Answers searches for as long as it lives. `addresses` are those that reach the server; on those of this machine alone
-    /// nothing is announced, and there is nothing to keep.
+    /// Answers searches for as long as it lives. `bound` is what the server listens on: an unspecified address is each that
+    /// this machine has or is given later; on those of this machine alone nothing is announced, and there is nothing to keep.
     ///
     /// # Errors
     /// If the sockets that it takes cannot be had.
-    pub fn start(name: &str, addresses: &[SocketAddr]) -> io::Result<Option<Self>> {
-        let reachable: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).filter(|ip| !ip.is_loopback()).collect();
-        let Some(port) = addresses.first().map(SocketAddr::port).filter(|_| !reachable.is_empty()) else {
+    pub fn start(name: &str, bound: &[SocketAddr]) -> io::Result<Option<Self>> {
+        let mut reachable: Vec<IpAddr> = bound.iter().map(SocketAddr::ip).filter(|ip| !ip.is_loopback()).collect();
+        let Some(port) = bound.first().map(SocketAddr::port).filter(|_| !reachable.is_empty()) else {
             return Ok(None);
         };
+        let everywhere = reachable.iter().copied().filter(IpAddr::is_unspecified).max();
+        reachable.retain(|ip| !ip.is_unspecified());
         let daemon = daemon()?;
         let label = label(name);
         let host = format!("{}.local.", host_label(&label));
-        let info = ServiceInfo::new(SERVICE, &label, &host, &reachable[..], port, &[("v", "1")][..]).map_err(failed)?;
+        let mut info =
+            ServiceInfo::new(SERVICE, &label, &host, &reachable[..], port, &[("v", "1")][..]).map_err(failed)?;
+        if let Some(everywhere) = everywhere {
+            info = info.enable_addr_auto();
+            if everywhere.is_ipv4() {
+                info.set_interfaces(vec![IfKind::IPv4]);
+            }
+        }
         daemon.register(info).map_err(failed)?;
         Ok(Some(Self { daemon }))
     }

@@ -21,8 +21,10 @@ pub struct Access {
 
 #[derive(Debug)]
 struct Book {
-    /// The state of the file that was looked at last, also if it could not be read.
+    /// The state of the file that all of this was read from.
     stamp: Option<Stamp>,
+    /// A state of it that could not be read, which was told.
+    unread: Option<Option<Stamp>>,
     tokens: Vec<(TokenHash, Arc<Grant>)>,
     anonymous: Arc<Grant>,
 }
@@ -49,7 +51,7 @@ impl Access {
         let (stamp, tokens) = file.load()?.unzip();
         let open = if stamp.is_some() { Rights::NONE } else { Rights::ALL };
         let rights = Arc::new(Grant::anonymous(anonymous.unwrap_or(open)));
-        let book = Book { stamp, tokens: shared(tokens.unwrap_or_default()), anonymous: rights };
+        let book = Book { stamp, unread: None, tokens: shared(tokens.unwrap_or_default()), anonymous: rights };
         Ok(Self { file, chosen: anonymous, book: RwLock::new(book), tickets: Tickets::new()? })
     }
 
@@ -111,11 +113,16 @@ impl Access {
         }
         let loaded = self.file.load();
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
-        book.stamp = stamp;
-        let tokens = loaded?.map(|(stamp, tokens)| {
-            book.stamp = Some(stamp);
-            tokens
-        });
+        let (stamp, tokens) = match loaded {
+            Ok(loaded) => loaded.unzip(),
+            // Whatever kept it from being read may pass: it is tried each time, and told once.
+            Err(_) if book.unread == Some(stamp) => return Ok(false),
+            Err(error) => {
+                book.unread = Some(stamp);
+                return Err(error);
+            }
+        };
+        (book.stamp, book.unread) = (stamp, None);
         book.tokens = shared(tokens.unwrap_or_default());
         book.anonymous = Arc::new(Grant::anonymous(self.chosen.unwrap_or(Rights::NONE)));
         Ok(true)

@@ -52,11 +52,18 @@ impl Throttle {
     /// A wrong token came from this address: how long its answer is to wait, or `None` if too many wait already.
     #[must_use]
     pub fn failed(&self, address: IpAddr) -> Option<Waiting<'_>> {
-        let (source, now) = (source(address), Instant::now());
+        self.failed_at(address, Instant::now())
+    }
+
+    fn failed_at(&self, address: IpAddr, now: Instant) -> Option<Waiting<'_>> {
+        let source = source(address);
         let mut table = self.lock();
         table.forget(now);
         let waiting_of_all = table.waiting;
         let failures = table.sources.entry(source).or_insert(Failures { count: 0, last: now, waiting: 0 });
+        if now.saturating_duration_since(failures.last) >= FORGOTTEN_AFTER {
+            failures.count = 0;
+        }
         let delay = delay(failures.count);
         failures.count = failures.count.saturating_add(1);
         failures.last = now;
@@ -141,6 +148,15 @@ mod tests {
         let millis = [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000];
         assert!(millis.into_iter().all(|expected| delays.next().unwrap().as_millis() == expected));
         assert_eq!(throttle.failed(address("192.0.2.2")).unwrap().delay(), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_long_ago_is_no_matter_any_more() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        let delay = |later| throttle.failed_at(address("192.0.2.1"), now + later).unwrap().delay();
+        assert!((0..8).map(|_| delay(Duration::ZERO)).last().unwrap() > Duration::from_secs(1));
+        assert!(delay(FORGOTTEN_AFTER - Duration::from_secs(1)) > Duration::from_secs(1));
+        assert_eq!(delay(FORGOTTEN_AFTER * 2), Duration::ZERO);
     }
 
     #[test]

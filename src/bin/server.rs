@@ -282,7 +282,7 @@ fn serve(
         (None, true) => Transport::PlainOnPurpose,
         (None, false) => Transport::Plain,
     };
-    access.check_transport(transport, &server::addresses(&listeners))?;
+    access.check_transport(transport, &server::bound(&listeners))?;
     server::sweep(&store, Sweep::Start);
     let stop = Stop::new().map_err(|error| Error::local("prepare", "to stop", error))?;
     let log = watch_signals(&stop, console, manager, log, credentials.clone())
@@ -479,10 +479,16 @@ fn watch_signals(
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGHUP && !console.is_gone() {
-                manager.reloading();
+                // A server that stops does so with new logs, too.
+                let goes_on = !stop.is_asked();
+                if goes_on {
+                    manager.reloading();
+                }
                 reopened.reopen();
                 credentials.iter().for_each(Credentials::reload);
-                manager.ready("Serving");
+                if goes_on {
+                    manager.ready("Serving");
+                }
             } else {
                 manager.stopping();
                 stop.ask();
@@ -538,7 +544,7 @@ fn who_may(arguments: &Arguments, access: &Access, is_reachable: bool) -> Option
 
 /// Lets clients find the server. A network on which that cannot be done is one on which addresses are typed.
 fn answer_searches(name: &str, listeners: &[TcpListener]) -> Option<Announcement> {
-    match Announcement::start(name, &server::addresses(listeners)) {
+    match Announcement::start(name, &server::bound(listeners)) {
         Ok(announcement) => announcement,
         Err(error) => {
             log::warn!(event = "discovery", cause:% = error; "clients will not find the server by themselves");

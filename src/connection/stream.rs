@@ -290,10 +290,8 @@ impl Stream {
         }
         self.input.release();
         self.output = Vec::new();
-        match self.transport.wait_readable(after(Instant::now(), patience)) {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
-            result => result.map(|()| true).map_err(|error| Error::network("wait", error)),
-        }
+        let deadline = after(Instant::now(), patience);
+        self.transport.wait_for_input(deadline).map_err(|error| Error::network("wait", error))
     }
 
     /// What comes next is a stream whose sender does not have its bytes yet, up to the next [`Stream::restart_pace`].

@@ -68,6 +68,14 @@ impl Transport {
         }
     }
 
+    /// Waits until a read would return at once; whether that came before the deadline.
+    pub(super) fn wait_for_input(&mut self, deadline: Instant) -> io::Result<bool> {
+        match self {
+            Self::Plain(socket) => in_time(socket.wait_readable(deadline)),
+            Self::Tls(tls) => tls.wait_for_input(deadline),
+        }
+    }
+
     /// Does nothing until a time, unless the connection is ended before.
     pub(super) fn rest(&self, until: Instant, way: Way) {
         match self {
@@ -113,5 +121,13 @@ impl Transport {
             Self::Plain(socket) => socket.interrupt(),
             Self::Tls(tls) => tls.interrupt(),
         }
+    }
+}
+
+/// Whether what was waited for came before the deadline.
+pub(super) fn in_time(waited: io::Result<()>) -> io::Result<bool> {
+    match waited {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(false),
+        result => result.map(|()| true),
     }
 }

@@ -183,6 +183,11 @@ impl Drop for Admitted {
 }
 
 impl Live {
+    /// When the connection came.
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Milliseconds since the connection came.
     pub(super) fn age_ms(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)

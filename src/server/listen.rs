@@ -66,12 +66,17 @@ fn explain(ip: IpAddr, port: u16, error: io::Error) -> Error {
     Error::local("listen on", format_args!("port {port} of {ip}"), io::Error::new(error.kind(), cure))
 }
 
+/// What the listeners are bound to: an unspecified address is every address, also each that this machine is given later.
+#[must_use]
+pub fn bound(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
 /// The addresses that reach a listener, those that other machines can use first.
 #[must_use]
 pub fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
-    let mut found: Vec<SocketAddr> = listeners
-        .iter()
-        .filter_map(|listener| listener.local_addr().ok())
+    let mut found: Vec<SocketAddr> = bound(listeners)
+        .into_iter()
         .flat_map(|local| if local.ip().is_unspecified() { all_interfaces(local) } else { vec![local] })
         .collect();
     found.sort_by_key(|address| (address.ip().is_loopback(), address.is_ipv6()));

@@ -31,7 +31,7 @@ mod web;
 pub use certificate::{Credentials, Source};
 pub use confinement::{Confinement, Level};
 pub use console::{Banner, Console};
-pub use listen::{addresses, bind};
+pub use listen::{addresses, bind, bound};
 pub use manager::ServiceManager;
 pub use shutdown::{Drained, Stop};
 pub use web::{RelayConfig, WebAccess};
@@ -141,7 +141,7 @@ pub fn run(
         mimes: web::Mimes::default(),
         store,
         access,
-        listening: addresses(listeners),
+        listening: bound(listeners),
         throttle: Throttle::default(),
         rates: Rates::new(config.rate),
         config,

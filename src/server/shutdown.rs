@@ -48,7 +48,9 @@ impl Stop {
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    pub(super) fn is_asked(&self) -> bool {
+    /// Whether it was asked to.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire) > 0
     }
 

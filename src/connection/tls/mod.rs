@@ -27,6 +27,7 @@ pub use identity::Identity;
 use super::limiter::Way;
 use super::pace::Pace;
 use super::socket::{Interrupt, More, Ready, Socket};
+use super::transport::in_time;
 use engine::{Engine, Side};
 use failure::blame;
 use pin::Pin;
@@ -229,6 +230,21 @@ impl Tls {
             }
         }
         self.socket.wait_readable(deadline)
+    }
+
+    /// Waits until a read would return at once; whether that came before the deadline. The socket alone does not tell: what
+    /// it had may be here already, and what it has may be a part of a record.
+    pub(super) fn wait_for_input(&mut self, deadline: Instant) -> io::Result<bool> {
+        while !self.is_readable() {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            self.release();
+            if !in_time(self.socket.wait_readable(deadline))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Does nothing until a time, unless the connection is ended before.

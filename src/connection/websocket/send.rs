@@ -84,7 +84,8 @@ impl WebSocket {
     /// As for [`WebSocket::send_part`]; [`Error::Timeout`] if the peer is gone.
     pub fn keep_alive(&mut self) -> Result<()> {
         self.listen()?;
-        if !self.until_ping().is_zero() {
+        // Behind a message that waits to be taken no pong is heard; that the peer lives is seen by its taking what it is sent.
+        if self.begun.is_some() || !self.until_ping().is_zero() {
             return self.flush();
         }
         self.check_alive()?;

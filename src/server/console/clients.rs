@@ -32,7 +32,7 @@ struct Row {
 pub(super) fn table(sessions: &[Arc<Live>], screen: Size, charset: Charset) -> Vec<String> {
     let mut sessions: Vec<(Option<Running>, &Arc<Live>)> =
         sessions.iter().map(|live| (live.transfer(), live)).collect();
-    sessions.sort_by_key(|(running, live)| (running.is_none(), std::cmp::Reverse(live.age_ms())));
+    sessions.sort_by_key(|(running, live)| (running.is_none(), live.since()));
     let rows: Vec<Row> =
         sessions.iter().take(TOLD).map(|(running, live)| row(live, running.as_ref(), charset)).collect();
     lines(&rows, sessions.len(), usize::from(screen.columns), charset)

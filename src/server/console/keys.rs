@@ -4,6 +4,7 @@
 //! terminal alone, because touching it would stop the process (`termios(3)`, SIGTTOU).
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use std::io::stdin;
@@ -83,12 +84,18 @@ fn is_in_foreground() -> bool {
 fn read() -> rustix::io::Result<Option<u8>> {
     let stdin = stdin();
     let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
-    if poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&patience))? == 0 || !is_in_foreground() {
+    // A signal to this thread, which others handle, is no end of the keys.
+    match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&patience)) {
+        Ok(0) | Err(Errno::INTR) => return Ok(None),
+        result => result?,
+    };
+    if !is_in_foreground() {
         return Ok(None);
     }
     let mut key = [0];
-    match rustix::io::read(&stdin, &mut key)? {
-        0 => Err(rustix::io::Errno::IO),
-        _ => Ok(Some(key[0])),
+    match rustix::io::read(&stdin, &mut key) {
+        Ok(0) => Err(Errno::IO),
+        Err(Errno::INTR) => Ok(None),
+        result => result.map(|_| Some(key[0])),
     }
 }

@@ -11,6 +11,9 @@ use crate::display::width::flow;
 use jiff::civil::Date;
 use std::time::{Duration, Instant};
 
+/// How long the end of a transfer may take to be known.
+const KNOWN_WITHIN: Duration = Duration::from_secs(60);
+
 /// What is needed to tell rates, and what is of today, from counters that only grow.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
@@ -33,10 +36,17 @@ pub(super) struct Figures {
 }
 
 impl Meter {
-    fn rate(&mut self, bytes: u64) -> u64 {
-        let now = Instant::now();
-        let before = self.read.replace((now, bytes));
-        let Some((then, had)) = before else { return 0 };
+    /// Bytes a second since the last look. A transfer that has moved its bytes is not counted until its end is known, which a
+    /// flush or a receipt may take: for so long the sum is short of what it was, and tells nothing.
+    fn rate(&mut self, bytes: u64, now: Instant) -> u64 {
+        let Some((then, had)) = self.read else {
+            self.read = Some((now, bytes));
+            return 0;
+        };
+        if bytes < had && now.duration_since(then) < KNOWN_WITHIN {
+            return 0;
+        }
+        self.read = Some((now, bytes));
         let passed = now.duration_since(then).as_secs_f64().max(0.001);
         (bytes.saturating_sub(had) as f64 / passed) as u64
     }
@@ -64,7 +74,7 @@ impl Figures {
         let (ok, failed) = stats.good_and_bad();
         let (ok, failed) = meter.today(jiff::Zoned::now().date(), ok, failed);
         let (downloads, uploads) = (count(Direction::Download), count(Direction::Upload));
-        Self { clients: sessions.len(), downloads, uploads, rate: meter.rate(bytes), ok, failed }
+        Self { clients: sessions.len(), downloads, uploads, rate: meter.rate(bytes, Instant::now()), ok, failed }
     }
 
     /// One line: as many facts as fit, the most wanted first.
@@ -102,6 +112,18 @@ mod tests {
         assert_eq!(line(100, Charset::Ascii, false), " 3 clients - 2 down 1 up - 84.0 MiB/s - 1,204 ok 3 failed today");
         assert_eq!(line(40, Charset::Unicode, true), " 3 clients · 2 ↓ 1 ↑ · 84.0 MiB/s");
         assert_eq!(line(24, Charset::Unicode, true), " 3 clients · 2 ↓ 1 ↑");
+    }
+
+    #[test]
+    fn a_file_whose_end_is_known_late_does_not_count_as_if_it_came_at_once() {
+        let (mut meter, began) = (Meter::default(), Instant::now());
+        let mut rate = |bytes, seconds| meter.rate(bytes, began + Duration::from_secs(seconds));
+        assert_eq!([rate(0, 0), rate(100, 1), rate(200, 2)], [0, 100, 100]);
+        // It has moved all, and is being flushed; meanwhile another one moves a little.
+        assert_eq!([rate(0, 3), rate(10, 4)], [0, 0]);
+        assert_eq!([rate(230, 5), rate(240, 6)], [10, 10]);
+        // What is lost for good is not waited for for ever.
+        assert_eq!([rate(0, 7), rate(0, 70), rate(50, 71)], [0, 0, 50]);
     }
 
     #[test]

@@ -38,6 +38,7 @@ impl Guest<'_> {
 
     /// Begins the record of a transfer.
     fn record(&self, direction: Direction, via: Via, path: String, size: Option<u64>) -> Record {
+        self.live.name_transfer(&path);
         Record::begin(self.shared, self.live.peer, via, direction, path, size)
     }
 
