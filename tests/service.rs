@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{Launch, Log, Server};
+use common::{Launch, Log, Server, eventually, put_file, upload_id};
+use hostdir::wire::{Begin, Put, Request};
 use rustix::process::Signal;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -55,6 +56,30 @@ fn a_service_manager_hears_when_the_server_is_ready_reloads_and_stops() {
     server.terminate();
     hears(&socket, "STOPPING=1");
     assert_eq!(server.wait(), 0);
+}
+
+#[test]
+fn a_server_that_stops_does_not_say_that_it_serves_when_its_logs_are_opened_anew() {
+    let folder = TempDir::new().unwrap();
+    let (socket, name) = manager(&folder);
+    let mut server = start(&folder, &name);
+    hears(&socket, "READY=1");
+    let mut client = server.client();
+    client.ask(Put { upload: Some(upload_id(1)), ..put_file("f", 1 << 20) }).unwrap().unwrap();
+    client.send(Request::Begin(Begin { offset: 0 })).unwrap();
+    client.data(&[0; 1000]).unwrap();
+    eventually("it is being sent", || {
+        std::fs::read_dir(folder.path().join("hosted/.hostdir/partial")).unwrap().count() > 0
+    });
+    server.terminate();
+    hears(&socket, "STOPPING=1");
+    std::fs::rename(server.logs().join("server.log"), server.logs().join("before")).unwrap();
+    server.signal(Signal::HUP);
+    eventually("the log is opened anew", || server.logs().join("server.log").exists());
+    drop(client);
+    server.wait();
+    socket.set_nonblocking(true).unwrap();
+    assert!(socket.recv(&mut [0; 4096]).is_err(), "something was said after it");
 }
 
 #[test]

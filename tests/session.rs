@@ -4,10 +4,10 @@
 
 mod common;
 
-use common::{Frame, Log, Server, content, data_frame, digest_of, put_file, upload_id, whole};
+use common::{Frame, Log, Server, content, data_frame, digest_of, eventually, put_file, upload_id, whole};
 use hostdir::wire::{
     Abandon, Begin, ErrorCode, Finish, FrameHeader, Hello, Kind, List, MAX_CONTROL, MAX_CONTROL_BEFORE_WELCOME,
-    MAX_DATA, PREAMBLE, Put, Receipt, ReceiptOutcome, Reply, Request, StoredOutcome, TransferId,
+    MAX_DATA, PREAMBLE, Put, RawBytes, Receipt, ReceiptOutcome, Reply, Request, StoredOutcome, Subscribe, TransferId,
 };
 use std::fs;
 use tempfile::TempDir;
@@ -182,6 +182,52 @@ fn ignorable_frames_and_unknown_fields_are_skipped() {
     client.raw(&frame(0x09, b"\xbf\xff")).unwrap();
     assert_eq!(client.receive().unwrap(), Frame::Reply(Reply::Pong));
     assert_eq!(client.receive().unwrap(), Frame::Reply(Reply::Pong));
+}
+
+#[test]
+fn what_was_asked_does_not_wait_for_a_request_behind_an_ignorable_frame() {
+    let (_dir, server) = served();
+    let mut client = server.client();
+    let ignorable = frame(0x40, b"whatever");
+    client.raw(&[frame(0x09, b"\xa0"), ignorable.clone()].concat()).unwrap();
+    assert_eq!(client.receive().unwrap(), Frame::Reply(Reply::Pong));
+    let mut put = Vec::new();
+    Request::Put(put_file("chat/f", 1)).encode(&mut put);
+    put.extend(data_frame(b"x"));
+    Request::Finish(Finish { digest: digest_of(b"x") }).encode(&mut put);
+    client.raw(&[put, ignorable.clone()].concat()).unwrap();
+    client.stored().unwrap().unwrap();
+    // Nor does it end a subscription.
+    let mut follow = Vec::new();
+    let folders = vec![RawBytes(b"chat".to_vec())];
+    Request::Subscribe(Subscribe { folders, after: None, journal: None, subscriber: None }).encode(&mut follow);
+    client.raw(&[follow, ignorable.clone()].concat()).unwrap();
+    assert!(matches!(client.receive().unwrap(), Frame::Reply(Reply::Subscribed(_))));
+    client.raw(&ignorable).unwrap();
+    server.client().put("chat/new", b"y").unwrap().unwrap();
+    assert!(matches!(client.receive().unwrap(), Frame::Reply(Reply::Arrived(_))));
+}
+
+#[test]
+fn uploads_that_were_not_stored_when_the_connection_broke_are_in_the_log() {
+    let (dir, server) = served();
+    let mut client = server.client();
+    let mut bytes = Vec::new();
+    for number in 0..5 {
+        Request::Put(put_file(format!("f{number}"), 1)).encode(&mut bytes);
+        bytes.extend(data_frame(b"x"));
+        Request::Finish(Finish { digest: digest_of(b"x") }).encode(&mut bytes);
+    }
+    // The beginning of another request: while that is read, they wait for company.
+    client.raw(&[&bytes[..], &[0, 0]].concat()).unwrap();
+    let partials = || std::fs::read_dir(dir.path().join(".hostdir/partial")).unwrap();
+    eventually("all of them came", || {
+        partials().filter(|it| it.as_ref().unwrap().metadata().unwrap().len() == 1).count() == 5
+    });
+    socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(client);
+    let told = |line: &&String| line.contains("status=incomplete") && line.contains("before it was stored");
+    eventually("all of them are told", || server.log(Log::Transfers).iter().filter(told).count() == 5);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Frame, Launch, Log, RawClient, Server, content, put_file, whole};
-use hostdir::wire::{Begin, ErrorCode, FileHeader, Reply, Request};
+use hostdir::wire::{Begin, ErrorCode, FileHeader, Receipt, ReceiptOutcome, Reply, Request};
 use rustix::process::Signal;
 use std::fs::{self, File};
 use std::io::Read;
@@ -116,6 +116,24 @@ fn a_download_without_a_receipt_does_not_hold_the_server() {
     server.terminate();
     assert_eq!(server.wait(), 0);
     server.logged(Log::Transfers, &["event=download", "status=incomplete", "no receipt"]);
+}
+
+#[test]
+fn a_receipt_behind_requests_that_are_not_answered_any_more_is_taken() {
+    let dir = TempDir::new().unwrap();
+    ["a", "b", "c"].iter().for_each(|name| fs::write(dir.path().join(name), "x").unwrap());
+    let mut server = Server::start(dir.path(), &[]);
+    let mut client = server.client();
+    client.send(Request::Get(whole("a"))).unwrap();
+    let Frame::Reply(Reply::File(header)) = client.receive().unwrap() else { panic!("no FILE") };
+    let transfer = header.transfer;
+    client.take_bytes(header).unwrap().unwrap();
+    server.terminate();
+    server.logged(Log::Events, &["event=stopping"]);
+    let receipt = Request::Receipt(Receipt::new(transfer, ReceiptOutcome::Verified));
+    client.send_all(&[Request::Get(whole("b")), Request::Get(whole("c")), receipt]).unwrap();
+    assert_eq!(server.wait(), 0);
+    server.logged(Log::Transfers, &["event=download", "path=a", "status=ok"]);
 }
 
 #[test]

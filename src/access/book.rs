@@ -281,6 +281,9 @@ mod tests {
         let access = scene.open(None);
         assert!(access.check_transport(Transport::Plain, &[near, far]).is_err());
         assert!(access.check_transport(Transport::Plain, &[near]).is_ok());
+        for everywhere in ["[::]:1", "0.0.0.0:1"] {
+            assert!(access.check_transport(Transport::Plain, &[everywhere.parse().unwrap()]).is_err());
+        }
         for transport in [Transport::Encrypted, Transport::PlainOnPurpose] {
             assert!(access.check_transport(transport, &[far]).is_ok());
         }

@@ -42,6 +42,17 @@ pub enum Incoming<'a> {
     Data(u32),
 }
 
+/// What comes in where a request is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextRequest<'a> {
+    /// A frame that is not ignorable.
+    Frame(Incoming<'a>),
+    /// An ignorable one, which was taken: what was asked before it need not wait for what comes after.
+    Nothing,
+    /// The peer closed between frames.
+    End,
+}
+
 /// What the next frame is waited for as: it decides how long the peer may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Await {
@@ -154,26 +165,50 @@ impl Connection {
     /// # Errors
     /// [`Error::Violation`], [`Error::Timeout`], [`Error::Network`].
     pub fn next_frame(&mut self, waiting: Await) -> Result<Option<Incoming<'_>>> {
+        loop {
+            let Some(header) = self.next_of_any_kind(waiting)? else { return Ok(None) };
+            if !header.kind.is_ignorable() {
+                return Ok(Some(self.incoming(header)));
+            }
+            self.ignore(header);
+        }
+    }
+
+    /// The same where a request is waited for.
+    ///
+    /// # Errors
+    /// As for [`Connection::next_frame`].
+    pub fn next_request(&mut self) -> Result<NextRequest<'_>> {
+        let Some(header) = self.next_of_any_kind(Await::Message)? else { return Ok(NextRequest::End) };
+        if !header.kind.is_ignorable() {
+            return Ok(NextRequest::Frame(self.incoming(header)));
+        }
+        self.ignore(header);
+        Ok(NextRequest::Nothing)
+    }
+
+    fn next_of_any_kind(&mut self, waiting: Await) -> Result<Option<FrameHeader>> {
         if self.data_left > 0 {
             self.skip_data()?;
         }
-        loop {
-            let Some(header) = self.next_header(waiting)? else { return Ok(None) };
-            if header.kind == Kind::Data {
-                self.data_left = header.length;
-                if header.length as usize >= INPUT {
-                    self.stream.expect_large_pieces();
-                }
-                return Ok(Some(Incoming::Data(header.length)));
-            }
-            let length = header.length as usize;
-            if !header.kind.is_ignorable() {
-                return Ok(Some(Incoming::Control(header.kind, self.stream.take(length))));
-            }
-            self.stream.take(length);
-            if header.kind == Kind::Wait && self.stream.deadlines().wait == WaitFrame::Window {
-                self.stream.excuse();
-            }
+        self.next_header(waiting)
+    }
+
+    fn incoming(&mut self, header: FrameHeader) -> Incoming<'_> {
+        if header.kind != Kind::Data {
+            return Incoming::Control(header.kind, self.stream.take(header.length as usize));
+        }
+        self.data_left = header.length;
+        if header.length as usize >= INPUT {
+            self.stream.expect_large_pieces();
+        }
+        Incoming::Data(header.length)
+    }
+
+    fn ignore(&mut self, header: FrameHeader) {
+        self.stream.take(header.length as usize);
+        if header.kind == Kind::Wait && self.stream.deadlines().wait == WaitFrame::Window {
+            self.stream.excuse();
         }
     }
 
@@ -217,6 +252,12 @@ impl Connection {
         if self.is_in_data() || self.stream.deadlines().wait == WaitFrame::Nothing {
             return self.stream.has_input();
         }
+        self.has_message()
+    }
+
+    /// The same between frames, where whole frames that are ignorable are nothing to either side: they are taken.
+    #[must_use]
+    pub fn has_message(&mut self) -> bool {
         loop {
             match FrameHeader::decode(self.stream.unread(), self.phase) {
                 Ok(Some(header)) if header.kind.is_ignorable() => {

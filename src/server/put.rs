@@ -6,6 +6,7 @@
 //! folder, which may have been set by a PUT after it.
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::Shared;
 use super::admission::Direction;
 use super::record::{Record, Status};
 use super::session::{Session, wait_frame};
@@ -94,6 +95,13 @@ impl Group {
         self.finished.is_empty() && self.folders.is_empty()
     }
 
+    /// The session ended before they were made durable: none of them is stored.
+    pub(super) fn close(&mut self, shared: &Shared) {
+        for record in std::mem::take(self).records {
+            record.end(shared, Status::Incomplete, Some("the connection ended before it was stored"));
+        }
+    }
+
     fn is_full(&self, grouped: &Grouped) -> bool {
         self.places.len() >= grouped.most_of_a_group() || self.bytes >= GROUP_BYTES
     }
@@ -132,11 +140,10 @@ pub(super) fn settle(session: &mut Session<'_>) -> Result<()> {
     settle_folders(session, group.folders)?;
     let connection = &mut session.connection;
     let answers = session.shared.store.commit(group.finished, &mut || wait_frame(connection));
-    for (record, answer) in group.records.into_iter().zip(answers) {
-        let reply = conclude(session, record, answer);
-        session.connection.send_reply(&reply)?;
-    }
-    Ok(())
+    // All of them are in the log before any of them is told: the client may be gone.
+    let concluded = group.records.into_iter().zip(answers);
+    let replies: Vec<Reply> = concluded.map(|(record, answer)| conclude(session, record, answer)).collect();
+    replies.iter().try_for_each(|reply| session.connection.send_reply(reply))
 }
 
 fn settle_folders(session: &mut Session<'_>, folders: Vec<(NewFolder, TransferId)>) -> Result<()> {

@@ -13,14 +13,14 @@ use super::recognise::{self, Shown};
 use super::record::{Record, Status, Via};
 use super::{Shared, get, list, put, rates, receipt, receivers, subscribe, web};
 use crate::access::Caller;
-use crate::connection::{Await, Connection, Incoming};
+use crate::connection::{Await, Connection, Incoming, NextRequest};
 use crate::error::{Error, Result};
 use crate::escape::harmless;
 use crate::store::{Follower, Upload};
 use crate::wire::{ErrorCode, Guess, Hello, Kind, PROTOCOL_VERSION, Reply, Request, Right, Violation, Welcome};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a session that ends waits for its peer to take the last word.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -84,6 +84,7 @@ impl<'a> Session<'a> {
             }
         }
         self.shared.console.left(peer);
+        self.group.close(self.shared);
         self.unconfirmed.close(self.shared);
         // Whoever waits for what this session held need not wait for its goodbye.
         (self.offered, self.follower) = (None, None);
@@ -151,22 +152,30 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The server is stopping: only the receipts of downloads that are done are still taken, and nobody waits long for them.
+    /// The server is stopping: only the receipts of downloads that are done are still taken, from among requests that nobody
+    /// answers any more, and nobody waits long for them.
     fn last_receipts(&mut self) -> Error {
+        let began = Instant::now();
         while !self.unconfirmed.is_empty()
-            && let Ok(Some(Incoming::Control(Kind::Receipt, body))) = self.connection.next_frame(Await::Message)
-            && let Ok(Request::Receipt(receipt)) = Request::decode(Kind::Receipt, body)
-            && receipt::note(self, receipt).is_ok()
-        {}
+            && began.elapsed() < LAST_WORD
+            && let Ok(Some(incoming)) = self.connection.next_frame(Await::Message)
+        {
+            let Incoming::Control(Kind::Receipt, body) = incoming else { continue };
+            let Ok(Request::Receipt(receipt)) = Request::decode(Kind::Receipt, body) else { break };
+            if receipt::note(self, receipt).is_err() {
+                break;
+            }
+        }
         Error::refused(ErrorCode::ShuttingDown, "the server is stopping")
     }
 
     /// Reads a request and answers it; a refusal is an answer.
     fn next(&mut self) -> Result<Next> {
-        let request = match self.connection.next_frame(Await::Message)? {
-            Some(Incoming::Control(kind, body)) => Request::decode(kind, body)?,
-            Some(Incoming::Data(_)) => return Err(Violation::Unexpected(Kind::Data).into()),
-            None => return self.ended(),
+        let request = match self.connection.next_request()? {
+            NextRequest::Frame(Incoming::Control(kind, body)) => Request::decode(kind, body)?,
+            NextRequest::Frame(Incoming::Data(_)) => return Err(Violation::Unexpected(Kind::Data).into()),
+            NextRequest::Nothing => return Ok(Next::Request),
+            NextRequest::End => return self.ended(),
         };
         self.live.check_revoked()?;
         self.connection.restart_pace();

@@ -43,7 +43,7 @@ pub(super) fn answer(session: &mut Session<'_>, subscribe: &Subscribe) -> Result
     let mut subscription = session.asked("SUBSCRIBE", &asked).note(begun)?;
     session.follower = None;
     // Whatever happened since it began to follow.
-    let mut ready = Ready { input: session.connection.has_input(), other: true };
+    let mut ready = Ready { input: session.connection.has_message(), other: true };
     loop {
         if ready.other {
             subscription.looks();
@@ -52,7 +52,8 @@ pub(super) fn answer(session: &mut Session<'_>, subscribe: &Subscribe) -> Result
         subscription.tell(&session.shared.store, &mut |reply| connection.send_reply(reply))?;
         connection.flush()?;
         connection.restart_pace();
-        if ready.input {
+        // A part of a frame may be of a request, too.
+        if ready.input && (connection.has_message() || connection.has_buffered_input()) {
             connection.send_reply(&Reply::Paused(Position { after: subscription.position }))?;
             // It stays among those who are present while it fetches what it was told of.
             session.follower = Some(subscription.follower);

@@ -5,7 +5,7 @@
 use crate::common::{Frame, Log, RawClient, Server, eventually, put_file, upload_id};
 use crate::scene::{FOLDER, Scene, greet, with_token};
 use hostdir::wire::{Begin, ErrorCode, Get, Put, RawBytes, Reply, Request, Subscribe};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use std::io::Read;
 use std::process::{Command, Stdio};
 
@@ -146,6 +146,32 @@ fn what_is_open_to_all_by_choice_stays_open_when_tokens_come() {
     let token = scene.master("first");
     eventually("the server takes notice of the token", || greet(&server, Some(&token)).is_ok());
     client.alive();
+}
+
+/// The numbers of the descriptors that a process has.
+fn descriptors(pid: u32) -> std::collections::BTreeSet<u64> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn a_revocation_that_cannot_be_read_at_once_is_read_as_soon_as_it_can_be() {
+    let scene = Scene::new();
+    let (token, _other) = (scene.token("gone", "read"), scene.master("stays"));
+    let server = scene.serve(&[]);
+    let mut client = with_token(&server, &token);
+    client.alive();
+    let pid = Pid::from_raw(server.pid().try_into().unwrap());
+    // One more descriptor is enough to see that the file was changed, and not to read it.
+    let held = descriptors(server.pid());
+    let free = (0..).find(|number| !held.contains(number)).unwrap();
+    let before =
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(free + 1), ..getrlimit(Resource::Nofile) }).unwrap();
+    scene.revoke("gone");
+    server.logged(Log::Events, &["level=error", "event=tokens"]);
+    prlimit(pid, Resource::Nofile, before).unwrap();
+    client.refused(ErrorCode::Unauthorized);
+    client.closed();
 }
 
 #[test]

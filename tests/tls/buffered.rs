@@ -98,6 +98,7 @@ fn plaintext_that_was_not_taken_is_input_although_the_socket_is_empty() {
         let began = Instant::now();
         let ready = ends.client.wait_for_input_or(other.as_fd(), LONG).unwrap();
         assert!(ready.input && began.elapsed() < LONG, "{came}");
+        assert!(ends.client.wait_for_input(LONG).unwrap() && began.elapsed() < LONG, "{came}");
         let count = ends.client.fill(deadline, ("test", PATIENCE)).unwrap();
         ends.client.take(count);
         came += count;
@@ -128,6 +129,7 @@ fn a_part_of_a_record_is_no_input_yet() {
         ends.to_client.write_all(piece).unwrap();
         assert!(!ends.client.has_input());
     }
+    assert!(!ends.client.wait_for_input(Duration::from_millis(20)).unwrap());
     // Whoever waits for two things still hears of the other one.
     waker.write_all(b"!").unwrap();
     let ready = ends.client.wait_for_input_or(other.as_fd(), LONG).unwrap();

@@ -31,3 +31,4 @@ mod plaintext;
 mod secured;
 mod truncated;
 mod trust;
+mod websocket;

@@ -45,6 +45,23 @@ fn take(reader: &mut Http, count: usize) -> Vec<u8> {
     bytes
 }
 
+/// The end of the line behind a chunk is nothing that would have to be waited for first.
+#[test]
+fn a_chunk_is_read_as_soon_as_it_is_there() {
+    let (_dir, server) = served(&[], &[]);
+    let mut follower = follower(&server);
+    let mut sender = Http::connect(&server);
+    let fields = format!("Transfer-Encoding: chunked\r\nHostdir-Upload: {ID}\r\n");
+    sender.send("PUT /files/chat/log", &fields, b"4\r\none\n\r\n");
+    let arriving = arriving(&mut follower);
+    let (mut reader, _) = read(&server, &arriving);
+    assert_eq!(take(&mut reader, 4), b"one\n");
+    sender.raw("4\r\ntwo\n\r\n");
+    assert_eq!(take(&mut reader, 4), b"two\n");
+    sender.raw("0\r\n\r\n");
+    assert_eq!(sender.answer().status, 201);
+}
+
 #[test]
 fn an_upload_by_http_is_read_while_it_comes_in() {
     let (dir, server) = served(&[], &[]);

@@ -127,6 +127,16 @@ fn requests_that_are_sent_ahead_are_answered_in_their_order() {
 }
 
 #[test]
+fn an_answer_does_not_wait_for_what_comes_after_an_empty_line() {
+    let (_dir, server) = with_a_file(&[]);
+    let mut client = Http::connect(&server);
+    for after in ["\r\n", "", "GET /he"] {
+        client.raw(format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n{after}"));
+        assert_eq!(client.answer().body, b"ok\n");
+    }
+}
+
+#[test]
 fn a_connection_ends_when_its_client_says_so_or_speaks_the_older_version() {
     let (_dir, server) = with_a_file(&[]);
     let mut client = Http::connect(&server);

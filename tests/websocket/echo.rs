@@ -26,6 +26,11 @@ pub fn start_talker(heartbeat: Heartbeat) -> SocketAddr {
     start_with(heartbeat, talk)
 }
 
+/// As [`start`]: a server that has something to do for some seconds, and does not take what it is sent meanwhile.
+pub fn start_busy(heartbeat: Heartbeat) -> SocketAddr {
+    start_with(heartbeat, work)
+}
+
 fn start_with(heartbeat: Heartbeat, service: Service) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -83,6 +88,14 @@ fn echo(socket: &mut WebSocket) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn work(socket: &mut WebSocket) -> Result<()> {
+    for _ in 0..100 {
+        socket.keep_alive()?;
+        thread::sleep(Duration::from_millis(50));
+    }
+    socket.send(MessageKind::Text, b"done")
 }
 
 fn talk(socket: &mut WebSocket) -> Result<()> {

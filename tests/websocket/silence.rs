@@ -48,6 +48,13 @@ fn a_peer_that_is_told_something_all_the_time_must_show_that_it_lives_too() {
 }
 
 #[test]
+fn a_peer_whose_next_message_waits_is_not_given_up_for_the_pongs_behind_it() {
+    let mut client = WsClient::connect_to(echo::start_busy(heartbeat(1000, 2000)), "/");
+    client.text("in between");
+    assert_eq!(client.message(), WsMessage::Text("done".into()));
+}
+
+#[test]
 fn a_silent_peer_that_answers_stays() {
     // In all it is silent for longer than it may be at once, which is long enough for a busy machine.
     let mut client = WsClient::connect_to(echo::start(heartbeat(100, 5000)), "/");

@@ -70,6 +70,14 @@ impl Body {
         Ok(count)
     }
 
+    /// Whether the next bytes would have to be waited for. The end of a line that comes behind a chunk is none of them.
+    fn is_dry(&self, stream: &mut Stream) -> bool {
+        match self.left {
+            Left::Chunk(0, place) => matches!(chunk_head(stream.unread(), place), Ok(None)),
+            _ => !stream.has_input(),
+        }
+    }
+
     /// Reads and forgets what is left, `most` bytes of it at most; whether it is at its end.
     ///
     /// # Errors
@@ -112,7 +120,7 @@ impl Source for Incoming<'_> {
     }
 
     fn is_dry(&mut self) -> bool {
-        !self.stream.has_input()
+        self.body.is_dry(self.stream)
     }
 }
 

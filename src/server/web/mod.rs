@@ -115,10 +115,8 @@ impl Visit<'_> {
             self.greet(&head);
             let end = self.answer(head)?;
             // A client that has sent its next request already is answered together.
-            if end.is_some() || !self.stream.has_buffered_input() {
-                self.stream.flush(More::Nothing)?;
-            }
             if let Some(end) = end {
+                self.stream.flush(More::Nothing)?;
                 return Ok(end);
             }
         }
@@ -158,6 +156,8 @@ impl Visit<'_> {
             }
             let idle = self.stream.deadlines().idle;
             let (deadline, awaited) = begun.unwrap_or_else(|| (self.stream.deadline_in(idle), ("next request", idle)));
+            // What was answered does not wait for the next request.
+            self.stream.flush(More::Nothing)?;
             match self.stream.fill(self.stream.later(deadline, rested), awaited) {
                 Ok(0) if self.stream.has_buffered_input() => return Err(Error::disconnected("receive").into()),
                 Ok(0) => return Ok(None),
