@@ -154,7 +154,7 @@ mod tests {
     fn what_is_long_ago_is_no_matter_any_more() {
         let (throttle, now) = (Throttle::default(), Instant::now());
         let delay = |later| throttle.failed_at(address("192.0.2.1"), now + later).unwrap().delay();
-        assert!((0..8).map(|_| delay(Duration::ZERO)).last().unwrap() > Duration::from_secs(1));
+        (0..8).for_each(|_| drop(delay(Duration::ZERO)));
         assert!(delay(FORGOTTEN_AFTER - Duration::from_secs(1)) > Duration::from_secs(1));
         assert_eq!(delay(FORGOTTEN_AFTER * 2), Duration::ZERO);
     }
