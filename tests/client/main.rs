@@ -17,6 +17,7 @@ mod conflicts;
 mod fake;
 mod following;
 mod getting;
+
 mod hostile;
 mod interrupted;
 mod large;
@@ -30,5 +31,6 @@ mod regression;
 mod scene;
 mod segments;
 mod strategies;
+mod subscriber;
 mod topics;
 mod trees;

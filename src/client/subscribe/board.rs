@@ -24,6 +24,8 @@ const MOST_LIVE: usize = 1024;
 /// Small files that one worker fetches at a time, and their bytes.
 const BATCH: usize = 64;
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
+/// How long the end is not noticed at most by whoever waits for others to fetch.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long a worker keeps a connection that it does not need.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -281,12 +283,15 @@ impl Board {
         state.files.len().saturating_add(state.later.len()) >= FULL
     }
 
-    /// Waits until more can be told.
-    pub(super) fn wait_for_room(&self) {
-        let state = self.lock();
+    /// Waits until more can be told, or everything ends: whoever waits here has no connection that could be cut.
+    pub(super) fn wait_for_room(&self, cancel: &Cancel) {
         let is_full =
             |state: &mut State| state.files.len().saturating_add(state.later.len()) > LOW && state.stop.is_none();
-        drop(self.changed.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner));
+        let mut state = self.lock();
+        while is_full(&mut state) && !cancel.is_cancelled() {
+            (state, _) =
+                self.changed.wait_timeout_while(state, LOOK, is_full).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// The next thing to do; `None` when everything ends. `has_connection` tells whether resting is worth a word.

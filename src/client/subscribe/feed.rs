@@ -170,8 +170,8 @@ impl Feed<'_> {
                 event => self.event(event)?,
             }
         }
-        self.board.wait_for_room();
-        if self.board.is_stopped() {
+        self.board.wait_for_room(&self.link.cancel);
+        if self.board.is_stopped() || self.link.cancel.is_cancelled() {
             return Err(Error::disconnected("stopped"));
         }
         let told = self.board.told();
