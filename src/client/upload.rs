@@ -69,7 +69,7 @@ pub(super) fn upload(
     }
     let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
     progress.expect(jobs.len() as u64, jobs.iter().fold(0, |sum, job| sum.saturating_add(job.size)));
-    let queue = Queue::new(jobs);
+    let queue = Queue::new(jobs, workers);
     let shared = Shared { options, progress, report };
     let mut session = Some(session);
     std::thread::scope(|scope| {
@@ -143,7 +143,7 @@ impl Worker<'_> {
         loop {
             let step = match self.line.next_job() {
                 Some(job) => self.send(job),
-                None if self.waiting.is_empty() => break,
+                None if self.waiting.is_empty() && self.line.end() => break,
                 None => self.take_answers(0),
             };
             match step {

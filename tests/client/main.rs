@@ -17,7 +17,7 @@ mod conflicts;
 mod fake;
 mod following;
 mod getting;
-
+mod given_up;
 mod hostile;
 mod interrupted;
 mod large;
