@@ -216,10 +216,7 @@ impl Worker<'_> {
                 return self.settle(job, Status::Failed { error, partial: 0 }, outcome);
             }
         };
-        let held = match &asked {
-            Asked::Bytes(Some(resumed)) => resumed.partial.staged.length(),
-            _ => 0,
-        };
+        let held = asked.held();
         let request = asked.request(&job);
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), held);
         // Noted before it is sent: if that fails, it is asked for again.
@@ -275,12 +272,14 @@ impl Worker<'_> {
     /// Takes the answer to the oldest request.
     fn take_answer(&mut self, waiting: Waiting) -> Result<()> {
         let Waiting { job, asked, shown } = waiting;
+        let held = matches!(asked, Asked::Bytes(_)).then(|| asked.held());
         let ended = match asked {
             Asked::Digest => self.compare(job.clone()),
             Asked::Bytes(partial) => self.fetch(job.clone(), partial, &shown),
         };
-        // A line that breaks again and again still brings something each time.
-        if ended.is_err() && shown.moved() > 0 {
+        // A line that breaks again and again may still bring something each time, if that is kept.
+        let has_brought = |held| self.shared.options.resume && self.kept(&job) > held;
+        if ended.is_err() && held.is_some_and(has_brought) {
             self.line.went_well();
         }
         self.conclude(job, &shown, ended)
