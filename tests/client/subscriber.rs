@@ -1,11 +1,14 @@
 //! Defects of `client subscribe` that only a server shows that says what a test tells it to say; each test names the cause.
 
 use crate::common::eventually;
-use crate::fake::{Fake, Peer};
-use crate::scene::{Running, run};
-use hostdir::wire::{Arrived, Digest, JournalId, Position, RawBytes, Reply, Request, Subscribe, Subscribed};
+use crate::fake::{Fake, Peer, header};
+use crate::scene::{Running, random};
+use hostdir::wire::{
+    Arrived, Digest, ErrorCode, Fault, FileHeader, Get, JournalId, Position, RawBytes, Reply, Request, Subscribe, Subscribed,
+};
 use rustix::process::Signal;
 use std::fs;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 /// A journal of this number was asked for, from here on.
@@ -59,4 +62,54 @@ fn saved(fake: &Fake) -> String {
         |name: &str| name.starts_with("topics-") && !name.contains('.');
     let mut positions = files.filter(|file| file.file_name().to_str().is_some_and(is_position));
     positions.next().and_then(|file| fs::read_to_string(file.path()).ok()).unwrap_or_default()
+}
+
+/// Tells of these files, the first of which is the second arrival, and leaves the answers to GET to `script`.
+fn with_arrivals(files: &'static [(&str, &[u8])], script: impl Fn(&mut Peer, Get) + Send + Sync + 'static) -> Fake {
+    let files_end = files.len() as u64 + 1;
+    Fake::start(move |peer, request| match request {
+        Request::Subscribe(asked) => {
+            let after = subscribed(peer, &asked);
+            let files = (2..).zip(files).filter(|(number, _)| *number > after);
+            files.for_each(|(number, (name, bytes))| peer.reply(&arrived(number, name, bytes)));
+            peer.reply(&Reply::Position(Position { after: files_end }));
+        }
+        Request::Get(get) => script(peer, get),
+        _ => {}
+    })
+}
+
+fn follow(fake: &Fake, arguments: &[&str]) -> Running {
+    // Nobody is silent for so long by chance.
+    let always = ["subscribe", "chat", "--from", "start", "--serial", "--timeout", "600", "--json"];
+    Running::start(fake.client().args(always).args(arguments))
+}
+
+/// Cause: a connection that was cut because of one file was dialled again, and the answers about the next ones, which were
+/// asked for on the first, were waited for on the second.
+#[test]
+fn what_was_asked_on_a_connection_that_was_cut_is_asked_again() {
+    const FILES: [(&str, &[u8]); 3] = [("chat/first", b""), ("chat/a", b"0123456789"), ("chat/b", b"abcdefghij")];
+    let is_new = Mutex::new(true);
+    let (release, released) = mpsc::channel();
+    let released = Mutex::new(released);
+    let fake = with_arrivals(&FILES, move |peer, get| {
+        match &*get.path {
+            b"chat/first" => {
+                released.lock().unwrap().recv().unwrap();
+                peer.file(b"");
+            }
+            b"chat/a" if std::mem::take(&mut *is_new.lock().unwrap()) => {
+                // Another size than was told, and more than is passed over.
+                peer.reply(&Reply::File(header(9 << 20)));
+            }
+            b"chat/a" => peer.file(b"0123456789"),
+            _ => peer.file(b"abcdefghij"),
+        }
+    });
+    let running = follow(&fake, &["--count", "3"]);
+    eventually("it has heard of all of them", || saved(&fake).contains("\nafter 1\n"));
+    release.send(()).unwrap();
+    let run = running.within(Duration::from_secs(90)).ends(0);
+    assert_eq!(run.summary()["ok"], 3, "{run:#?}");
 }

@@ -47,6 +47,9 @@ pub(super) struct Fetcher<'a> {
     wanted: Wanted,
     pub(super) program: Option<Sender<Finished>>,
     pub(super) session: Option<Session>,
+    /// How many connections there were so far, and which of them was asked last.
+    dialled: u64,
+    asked: u64,
     backoff: Backoff,
     /// Arrivals whose receipts were lost with a connection.
     pub(super) owed: Vec<Number>,
@@ -71,7 +74,8 @@ struct Waiting {
 
 impl<'a> Fetcher<'a> {
     pub(super) fn new(shared: &'a Shared<'a>, wanted: Wanted, program: Option<Sender<Finished>>) -> Self {
-        Self { shared, wanted, program, session: None, backoff: Backoff::up_to(LONGEST_REST), owed: Vec::new() }
+        let (session, backoff) = (None, Backoff::up_to(LONGEST_REST));
+        Self { shared, wanted, program, session, dialled: 0, asked: 0, backoff, owed: Vec::new() }
     }
 
     /// Works until everything ends.
@@ -112,6 +116,7 @@ impl<'a> Fetcher<'a> {
             None => {
                 let link = &self.shared.options.link;
                 let mut session = link.open()?;
+                self.dialled = self.dialled.saturating_add(1);
                 let owed = std::mem::take(&mut self.owed);
                 for number in owed.into_iter().filter_map(|number| self.shared.board.known(number)) {
                     session.request(&Request::Receipt(Receipt {
@@ -124,6 +129,13 @@ impl<'a> Fetcher<'a> {
             }
         };
         Ok(self.session.insert(session))
+    }
+
+    /// The connection on which was asked. If it is gone, nobody waits on another one for what was not asked there.
+    fn asked(&mut self) -> Result<&mut Session> {
+        let is_it = self.dialled == self.asked;
+        let session = self.session.as_mut().filter(|session| is_it && !session.is_cut());
+        session.ok_or_else(|| Error::disconnected("receive"))
     }
 
     /// Fetches arrivals by their paths. Those that could not be had go back to the board.
@@ -243,7 +255,9 @@ impl<'a> Fetcher<'a> {
             let get = Get { offset, version, digest: Some(false), ..Get::whole(arrival.path.as_bytes()) };
             session.request(&Request::Get(get))?;
         }
-        session.flush()
+        session.flush()?;
+        self.asked = self.dialled;
+        Ok(())
     }
 
     /// Takes the answer to one GET. An error is one of the connection, and comes with the file, if that is to be asked for again.
@@ -254,27 +268,28 @@ impl<'a> Fetcher<'a> {
             Ok(None) => {
                 told(&shown);
                 self.later_or_fail(arrival, Error::refused(ErrorCode::Changed, "it was replaced meanwhile"));
-                Ok(None)
+                self.go_on()
             }
             Err(error @ Error::Refused { .. }) if !error.code().ends_session() => {
                 told(&shown);
                 self.later_or_fail(arrival, error);
-                Ok(None)
+                self.go_on()
             }
             Err(error @ Error::Local { .. }) => {
                 told(&shown);
                 self.later_or_fail(arrival, error);
-                // Answers that were passed over with the connection must be asked for again.
-                match &self.session {
-                    Some(session) if session.is_cut() => Err((None, Error::disconnected("receive"))),
-                    _ => Ok(None),
-                }
+                self.go_on()
             }
             Err(error) => {
                 told(&shown);
                 Err((Some(Box::new(Waiting { arrival, partial: None, shown })), error))
             }
         }
+    }
+
+    /// After a file that was not had: answers that were lost with the connection must be asked for again.
+    fn go_on(&mut self) -> std::result::Result<Option<Whole>, (Option<Box<Waiting>>, Error)> {
+        self.asked().map(|_| None).map_err(|error| (None, error))
     }
 
     /// The bytes of one file; `None` if they are not those of the arrival.
@@ -286,8 +301,7 @@ impl<'a> Fetcher<'a> {
     ) -> Result<Option<(Verified, TransferId, u64)>> {
         let folder = self.shared.folder;
         let held = partial.as_ref().map_or(0, |(partial, _)| partial.staged.length());
-        let session = self.session()?;
-        let header = match session.file_header() {
+        let header = match self.asked().and_then(Session::file_header) {
             Ok(header) => header,
             Err(error) => {
                 let is_gone = matches!(error, Error::Refused { .. }) && !error.code().ends_session();
@@ -300,8 +314,8 @@ impl<'a> Fetcher<'a> {
             return Err(Violation::Contradiction("FILE with another part than was asked for").into());
         }
         if header.size != arrival.size {
-            session.skip_body(header.length);
-            self.receipt(header.transfer, ReceiptOutcome::GivenUp, None)?;
+            self.asked()?.skip_body(header.length);
+            self.refuse(header.transfer, ReceiptOutcome::GivenUp)?;
             return Ok(None);
         }
         let (staged, hasher) = match partial {
@@ -309,7 +323,7 @@ impl<'a> Fetcher<'a> {
             None => match folder.begin(&arrival.path, &header, Growth::Appended) {
                 Ok(staged) => (staged, blake3::Hasher::new()),
                 Err(error) => {
-                    session.skip_body(header.length);
+                    self.asked()?.skip_body(header.length);
                     return Err(error);
                 }
             },
@@ -327,7 +341,7 @@ impl<'a> Fetcher<'a> {
         shown: &Transfer,
     ) -> Result<Option<Verified>> {
         let folder = self.shared.folder;
-        let received = match self.session()?.file_body(header, &mut staged, hasher, shown) {
+        let received = match self.asked()?.file_body(header, &mut staged, hasher, shown) {
             Ok((received, _)) => received,
             Err(error) => {
                 match error {
@@ -341,10 +355,16 @@ impl<'a> Fetcher<'a> {
         match staged.verify(received.digest(), arrival.digest) {
             Ok(verified) => Ok(Some(verified)),
             Err(_) => {
-                self.receipt(header.transfer, ReceiptOutcome::Mismatch, None)?;
+                self.refuse(header.transfer, ReceiptOutcome::Mismatch)?;
                 Ok(None)
             }
         }
+    }
+
+    /// Says that an answer was of no use, where it was given. The server does without, if that connection is gone.
+    fn refuse(&mut self, transfer: TransferId, outcome: ReceiptOutcome) -> Result<()> {
+        let receipt = Request::Receipt(Receipt::new(transfer, outcome));
+        self.asked().map_or(Ok(()), |session| session.request(&receipt))
     }
 
     pub(super) fn receipt(
