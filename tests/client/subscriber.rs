@@ -2,13 +2,14 @@
 
 use crate::common::eventually;
 use crate::fake::{Fake, Peer, header};
-use crate::scene::{Running, random};
+use crate::scene::Running;
 use hostdir::wire::{
-    Arrived, Digest, ErrorCode, Fault, FileHeader, Get, JournalId, Position, RawBytes, Reply, Request, Subscribe, Subscribed,
+    Arrived, Digest, End, ErrorCode, Fault, FileHeader, Get, JournalId, Position, RawBytes, Reply, Request, Subscribe,
+    Subscribed,
 };
 use rustix::process::Signal;
 use std::fs;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 /// A journal of this number was asked for, from here on.
@@ -58,8 +59,7 @@ fn a_subscriber_that_has_the_server_pause_can_be_stopped() {
 /// The position that is saved.
 fn saved(fake: &Fake) -> String {
     let files = fs::read_dir(fake.downloads().join(".hostdir")).into_iter().flatten().map(Result::unwrap);
-    let is_position =
-        |name: &str| name.starts_with("topics-") && !name.contains('.');
+    let is_position = |name: &str| name.starts_with("topics-") && !name.contains('.');
     let mut positions = files.filter(|file| file.file_name().to_str().is_some_and(is_position));
     positions.next().and_then(|file| fs::read_to_string(file.path()).ok()).unwrap_or_default()
 }
@@ -112,4 +112,43 @@ fn what_was_asked_on_a_connection_that_was_cut_is_asked_again() {
     release.send(()).unwrap();
     let run = running.within(Duration::from_secs(90)).ends(0);
     assert_eq!(run.summary()["ok"], 3, "{run:#?}");
+}
+
+/// Cause: what was here of a file was forgotten with any refusal, and stayed in its folder: the next attempt began at 0, beside
+/// it, and could not be gone on with.
+#[test]
+fn what_is_here_of_a_file_outlives_a_refusal_that_passes() {
+    const SIZE: usize = 200 * 1024;
+    for (code, goes_on) in [(ErrorCode::Unavailable, true), (ErrorCode::Changed, false)] {
+        let bytes: &'static [u8] = vec![7; SIZE].leak();
+        let files: &'static [(&str, &[u8])] = vec![("chat/a", bytes)].leak();
+        let offsets = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&offsets);
+        let fake = with_arrivals(files, move |peer, get| {
+            let attempt = {
+                let mut noted = noted.lock().unwrap();
+                noted.push(get.offset);
+                noted.len()
+            };
+            let from = get.offset as usize;
+            match attempt {
+                2 => peer.reply(&Reply::Error(Fault { code, message: None })),
+                _ => {
+                    let length = (SIZE - from) as u64;
+                    peer.reply(&Reply::File(FileHeader { offset: get.offset, length, ..header(SIZE as u64) }));
+                    peer.data(&bytes[from..if attempt == 1 { SIZE / 2 } else { SIZE }]);
+                    if attempt == 1 {
+                        return peer.hang_up();
+                    }
+                    peer.reply(&Reply::End(End::default()));
+                }
+            }
+        });
+        let run = follow(&fake, &["--count", "1"]).within(Duration::from_secs(90)).ends(0);
+        let offsets = offsets.lock().unwrap();
+        assert!(offsets.len() == 3 && offsets[1] > 0, "{code:?}: {offsets:?} {run:#?}");
+        assert_eq!(offsets[2] > 0, goes_on, "{code:?}: {offsets:?}");
+        let left = fs::read_dir(fake.downloads().join(".hostdir/partial")).into_iter().flatten().count();
+        assert_eq!(left, 0, "{code:?}");
+    }
 }

@@ -289,8 +289,7 @@ impl Board {
             |state: &mut State| state.files.len().saturating_add(state.later.len()) > LOW && state.stop.is_none();
         let mut state = self.lock();
         while is_full(&mut state) && !cancel.is_cancelled() {
-            (state, _) =
-                self.changed.wait_timeout_while(state, LOOK, is_full).unwrap_or_else(PoisonError::into_inner);
+            (state, _) = self.changed.wait_timeout_while(state, LOOK, is_full).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

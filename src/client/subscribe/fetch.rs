@@ -216,6 +216,27 @@ impl<'a> Fetcher<'a> {
         waiting.arrival
     }
 
+    /// Leaves what is here of a file for the next attempt, unless that is of no use any more.
+    fn leave_after(&self, mut staged: Staged, error: &Error) {
+        let is_of_use = match error {
+            Error::Refused { code, .. } => !matches!(
+                code,
+                ErrorCode::Changed
+                    | ErrorCode::NotFound
+                    | ErrorCode::NotAFile
+                    | ErrorCode::Expired
+                    | ErrorCode::OutOfRange
+            ),
+            Error::Network { .. } | Error::Timeout { .. } => true,
+            _ => false,
+        };
+        if is_of_use {
+            self.shared.folder.leave(staged);
+        } else {
+            staged.discard();
+        }
+    }
+
     /// Sends the requests and takes the answers. What was answered is taken out of `waiting`.
     fn receive_all(&mut self, waiting: &mut Vec<Waiting>) -> (Vec<Whole>, Result<()>) {
         let mut whole = Vec::new();
@@ -304,8 +325,11 @@ impl<'a> Fetcher<'a> {
         let header = match self.asked().and_then(Session::file_header) {
             Ok(header) => header,
             Err(error) => {
-                let is_gone = matches!(error, Error::Refused { .. }) && !error.code().ends_session();
-                partial.filter(|_| !is_gone).into_iter().for_each(|(it, _)| folder.leave(it.staged));
+                partial.into_iter().for_each(|(partial, _)| match error {
+                    // No byte of it came from this answer.
+                    Error::Violation(_) => folder.leave(partial.staged),
+                    _ => self.leave_after(partial.staged, &error),
+                });
                 return Err(error);
             }
         };
@@ -340,14 +364,10 @@ impl<'a> Fetcher<'a> {
         header: &FileHeader,
         shown: &Transfer,
     ) -> Result<Option<Verified>> {
-        let folder = self.shared.folder;
         let received = match self.asked()?.file_body(header, &mut staged, hasher, shown) {
             Ok((received, _)) => received,
             Err(error) => {
-                match error {
-                    Error::Network { .. } | Error::Timeout { .. } => folder.leave(staged),
-                    _ => staged.discard(),
-                }
+                self.leave_after(staged, &error);
                 return Err(error);
             }
         };
