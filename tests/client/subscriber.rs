@@ -152,3 +152,27 @@ fn what_is_here_of_a_file_outlives_a_refusal_that_passes() {
         assert_eq!(left, 0, "{code:?}");
     }
 }
+
+/// Cause: a server that was short of something for a moment, when a subscriber came back to it, ended that one for good.
+#[test]
+fn a_subscriber_outlives_a_server_that_cannot_do_it_just_now() {
+    let subscriptions = Mutex::new(0);
+    let fake = Fake::start(move |peer, request| match request {
+        Request::Subscribe(asked) => {
+            let mut count = subscriptions.lock().unwrap();
+            *count += 1;
+            if *count == 2 {
+                return peer.reply(&Reply::Error(Fault { code: ErrorCode::Unavailable, message: None }));
+            }
+            subscribed(peer, &asked);
+            match *count {
+                1 => peer.hang_up(),
+                _ => peer.reply(&arrived(1, "chat/a", b"alpha")),
+            }
+        }
+        Request::Get(_) => peer.file(b"alpha"),
+        _ => {}
+    });
+    let run = follow(&fake, &["--count", "1"]).wait().ends(0);
+    assert_eq!(run.file("chat/a")["status"], "ok");
+}

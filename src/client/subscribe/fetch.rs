@@ -3,10 +3,10 @@
 //! Owns the worker and the fetching of files by their paths: what is here in part is gone on with, and bytes that are not those
 //! of the arrival are no file. What cannot be had now goes back to the board.
 
-use super::LONGEST_REST;
 use super::arrival::{Arrival, Number};
 use super::board::{Board, Wanted, Work};
 use super::teller::{Teller, Told, told};
+use super::{LONGEST_REST, may_pass};
 use crate::client::cancel::hash_unless_stopped;
 use crate::client::folder::{Folder, Growth, Partial, Placed};
 use crate::client::options::Options;
@@ -102,7 +102,7 @@ impl<'a> Fetcher<'a> {
     fn recover(&mut self, error: Error) {
         match error {
             // The connection that follows says so, and notices when the server is back.
-            error if error.is_worth_a_retry() => self.session = None,
+            error if error.is_worth_a_retry() || may_pass(&error) => self.session = None,
             Error::Local { .. } => self.shared.teller.problem(&error.to_string()),
             error => return self.shared.board.stop_with(error, &self.shared.options.link.cancel),
         }
