@@ -4,8 +4,8 @@ use crate::common::eventually;
 use crate::fake::{Fake, Peer, header};
 use crate::scene::Running;
 use hostdir::wire::{
-    Arrived, Digest, End, ErrorCode, Fault, FileHeader, Get, JournalId, Position, RawBytes, Reply, Request, Subscribe,
-    Subscribed,
+    Arrived, Arriving, Digest, End, ErrorCode, Fault, FileHeader, Get, JournalId, LiveHeader, LiveId, Position,
+    RawBytes, Reply, Request, Subscribe, Subscribed, TransferId, Version,
 };
 use rustix::process::Signal;
 use std::fs;
@@ -175,4 +175,37 @@ fn a_subscriber_outlives_a_server_that_cannot_do_it_just_now() {
     });
     let run = follow(&fake, &["--count", "1"]).wait().ends(0);
     assert_eq!(run.file("chat/a")["status"], "ok");
+}
+
+/// Cause: where an upload ends is its sender's choice, and was taken for a lie of the server.
+#[test]
+fn an_upload_that_ends_in_another_folder_is_no_breach_of_the_protocol() {
+    const LIVE: LiveId = LiveId([9; 16]);
+    let (say, ended) = mpsc::channel();
+    let ended = Mutex::new(ended);
+    let fake = Fake::start(move |peer, request| match request {
+        Request::Subscribe(asked) => {
+            subscribed(peer, &asked);
+            let path = RawBytes(b"chat/a".to_vec());
+            peer.reply(&Reply::Arriving(Arriving { live: LIVE, path, size: None }));
+            ended.lock().unwrap().recv().unwrap();
+            peer.reply(&arrived(2, "chat/b", b"beta"));
+        }
+        Request::Get(get) if get.live == Some(LIVE) => {
+            let version = Version::new(b"live").unwrap();
+            let header = LiveHeader { transfer: TransferId(3), size: None, modified: None, version, offset: 0 };
+            peer.reply(&Reply::Live(header));
+            peer.data(b"alpha");
+            let digest = Some(Digest(*blake3::hash(b"alpha").as_bytes()));
+            let path = Some(RawBytes(b"other/a".to_vec()));
+            peer.reply(&Reply::End(End { digest, path, number: Some(1) }));
+        }
+        // It is of no use to the client, which says so.
+        Request::Receipt(_) => _ = say.send(()),
+        Request::Get(_) => peer.file(b"beta"),
+        _ => {}
+    });
+    let run = follow(&fake, &["--count", "1"]).wait().ends(0);
+    assert_eq!(run.file("chat/b")["status"], "ok");
+    fake.left(&["chat"]);
 }

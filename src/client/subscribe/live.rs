@@ -147,15 +147,14 @@ impl Fetcher<'_> {
     ) -> Result<Came> {
         let announced = end.digest.ok_or(Violation::Contradiction("END of an upload without its digest"))?;
         // Without a number nothing arrived. With that of an arrival that is known, it was fetched by its path, or is being.
-        let Some(number) = end.number.and_then(|number| self.shared.board.take_over(job.live, number)) else {
+        let number = end.number.and_then(|number| self.shared.board.take_over(job.live, number));
+        let name = end.path.unwrap_or_else(|| RawBytes(job.path.as_bytes().to_vec()));
+        // Its sender may have gone on with it in a folder that is not followed: then it is not what was asked for.
+        let path = path(&name, self.shared.topics).ok().flatten();
+        let (Some(number), Some(path)) = (number, path) else {
             staged.discard();
             self.receipt(header.transfer, ReceiptOutcome::GivenUp, None)?;
             self.session()?.flush()?;
-            return Ok(Came::Not(LiveEnd::Dropped));
-        };
-        let name = end.path.unwrap_or_else(|| RawBytes(job.path.as_bytes().to_vec()));
-        let Some(path) = path(&name, self.shared.topics)? else {
-            staged.discard();
             return Ok(Came::Not(LiveEnd::Dropped));
         };
         let size = staged.length();
