@@ -376,7 +376,8 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// The right to put one more file in place; if it is refused, enough are here.
+    /// The right to put one more file in place. If it is refused, there are enough, unless one of those comes to nothing: then
+    /// this one is wanted again.
     pub(super) fn claim(&self) -> bool {
         let mut state = self.lock();
         if state.stop.is_some() || state.left == Some(0) {
@@ -392,6 +393,7 @@ impl Board {
         let mut state = self.lock();
         state.left = state.left.map(|left| left.saturating_add(1));
         state.claimed = state.claimed.saturating_sub(1);
+        self.changed.notify_all();
     }
 
     /// These arrivals are in their places, and finished when their program is run.
@@ -514,6 +516,9 @@ impl State {
     fn next_work(&mut self, wanted: Wanted, most_live: usize) -> Option<Work> {
         let now = Instant::now();
         self.files.extend(self.later.extract_if(.., |(due, _)| *due <= now).map(|(_, arrival)| arrival));
+        if self.left == Some(0) {
+            return None;
+        }
         if wanted == Wanted::Anything && !self.files.is_empty() {
             return Some(Work::Files(self.next_files()));
         }
@@ -586,5 +591,63 @@ impl State {
 impl Missed {
     fn completed(&mut self) -> Option<u64> {
         (!self.is_open && self.numbers.is_empty() && self.total > 0).then(|| std::mem::take(&mut self.total))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::dial::Target;
+    use std::os::fd::AsFd;
+
+    fn board(count: Option<u64>) -> (tempfile::TempDir, Board) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = std::fs::File::open(dir.path()).unwrap();
+        let target = Target { host: "h".into(), port: 9 };
+        let file = StateFile::open(folder.as_fd(), &target, &[]).unwrap();
+        let board = Board::new(file, SubscriberId([7; 16]), 2, count);
+        board.subscribed(JournalId([1; 16]), 0).unwrap();
+        (dir, board)
+    }
+
+    fn arrival(number: u64, live: Option<LiveId>) -> Arrival {
+        Arrival {
+            number: Some(Number { run: 1, value: number }),
+            path: RemotePath::parse(format!("chat/{number}").as_bytes()).unwrap(),
+            size: 1,
+            digest: crate::wire::Digest([0; 32]),
+            modified: None,
+            live,
+            publisher: None,
+            attempts: 0,
+        }
+    }
+
+    fn taken(board: &Board) -> Option<u64> {
+        match board.lock().next_work(Wanted::Anything, 1)? {
+            Work::Files(files) => Some(files[0].number.unwrap().value),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Cause: with a count, a file that came in beside the last one that was wanted was dropped for good, also where that one
+    /// then failed; and nobody was woken.
+    #[test]
+    fn what_is_too_much_waits_until_it_is_known_to_be() {
+        let (_dir, board) = board(Some(1));
+        (1..=2).for_each(|number| assert!(board.arrived(arrival(number, None), false)));
+        assert_eq!((taken(&board), taken(&board)), (Some(1), Some(2)));
+        assert!(board.claim() && !board.claim());
+        board.put_back(vec![arrival(2, None)]);
+        assert_eq!(taken(&board), None, "there are enough, as far as is known");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| board.take(Wanted::Anything, false));
+            board.give_back();
+            let Some(Work::Files(files)) = waiting.join().unwrap() else { panic!() };
+            assert_eq!(files, [arrival(2, None)]);
+        });
+        assert!(board.claim());
+        board.was_told();
+        assert!(board.has_enough());
     }
 }

@@ -162,14 +162,15 @@ impl<'a> Fetcher<'a> {
             }
         }
         let (whole, result) = self.receive_all(&mut waiting);
-        let back: Vec<_> = waiting.into_iter().map(|waiting| self.leave(waiting)).collect();
-        if !back.is_empty() {
-            self.shared.board.put_back(back);
-        }
-        let arrivals: Vec<_> = whole.iter().map(|whole| whole.arrival.clone()).collect();
-        if let Err(error) = self.settle(whole) {
+        let back = waiting.into_iter().map(|waiting| self.leave(waiting)).collect();
+        self.put_back(back);
+        let mut arrivals: Vec<_> = whole.iter().map(|whole| whole.arrival.clone()).collect();
+        let (surplus, settled) = self.settle(whole);
+        if let Err(error) = settled {
+            arrivals.retain(|arrival| !surplus.contains(arrival));
             self.not_placed(arrivals, error);
         }
+        self.put_back(surplus);
         result
     }
 

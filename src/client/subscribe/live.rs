@@ -40,9 +40,11 @@ impl Fetcher<'_> {
             Ok(Came::Whole(whole)) => {
                 let end = whole.arrival.number.map_or(LiveEnd::Dropped, LiveEnd::Settled);
                 match self.settle(vec![*whole]) {
-                    Ok(()) => (end, Ok(())),
+                    (surplus, Ok(())) if surplus.is_empty() => (end, Ok(())),
+                    // It may be wanted again, and is fetched by its path then.
+                    (_, Ok(())) => (LiveEnd::Dropped, Ok(())),
                     // It is told as an arrival, or was already: then it is fetched by its path.
-                    Err(error) => {
+                    (_, Err(error)) => {
                         self.shared.teller.problem(&format!("{}: {}", job.path, reason(&error)));
                         (LiveEnd::Dropped, Ok(()))
                     }
