@@ -162,6 +162,12 @@ impl Folder {
         })
     }
 
+    /// Makes the content of a file that was found survive a power cut: whoever put it there may not have flushed it.
+    pub(super) fn flush_content(&self, path: &RemotePath) -> Result<()> {
+        let found = self.root.open_file(path)?;
+        found.file.sync_all().map_err(|error| Error::local("flush", path, error))
+    }
+
     /// Makes the names of files survive a power cut, and those of the folders that they are in.
     pub(super) fn flush_names<'a>(&self, paths: impl Iterator<Item = &'a RemotePath>) -> Result<()> {
         let mut folders = std::collections::BTreeSet::new();

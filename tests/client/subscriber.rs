@@ -1,14 +1,15 @@
 //! Defects of `client subscribe` that only a server shows that says what a test tells it to say; each test names the cause.
 
-use crate::common::eventually;
+use crate::common::{Strace, eventually};
 use crate::fake::{Fake, Peer, header};
-use crate::scene::Running;
+use crate::scene::{Running, run};
 use hostdir::wire::{
     Arrived, Arriving, Digest, End, ErrorCode, Fault, FileHeader, Get, JournalId, LiveHeader, LiveId, Position,
     RawBytes, Reply, Request, Subscribe, Subscribed, TransferId, Version,
 };
 use rustix::process::Signal;
 use std::fs;
+use std::process::Command;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -208,4 +209,31 @@ fn an_upload_that_ends_in_another_folder_is_no_breach_of_the_protocol() {
     let run = follow(&fake, &["--count", "1"]).wait().ends(0);
     assert_eq!(run.file("chat/b")["status"], "ok");
     fake.left(&["chat"]);
+}
+
+/// Cause: a file that was there already counted as safely here, although whoever put it there, as `client get` does, may not have
+/// flushed it.
+#[test]
+fn what_is_there_already_is_flushed_before_it_counts() {
+    let fake = with_arrivals(&[("chat/a", b"alpha")], |_, get| panic!("{get:?}"));
+    fs::create_dir_all(fake.downloads().join("chat")).unwrap();
+    fs::write(fake.downloads().join("chat/a"), b"alpha").unwrap();
+    let log = fake.local.path().join("calls");
+    let client = fake.client();
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-y", "-e", "trace=fsync", "-o"]).arg(&log).arg(client.get_program()).args(client.get_args());
+    client.get_envs().for_each(|(name, value)| match value {
+        Some(value) => _ = traced.env(name, value),
+        None => _ = traced.env_remove(name),
+    });
+    traced.args(["subscribe", "chat", "--from", "start", "--count", "1", "--json"]);
+    if !Strace::is_possible() {
+        return eprintln!("skipped: strace may not trace here");
+    }
+    let run = run(&mut traced).ends(0);
+    assert_eq!(run.file("chat/a")["status"], "identical");
+    let calls = fs::read_to_string(log).unwrap();
+    let at =
+        |what: &str| calls.lines().position(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {calls}"));
+    assert!(at("/downloads/chat/a>") < at("/downloads/chat>"), "{calls}");
 }

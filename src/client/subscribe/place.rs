@@ -112,7 +112,10 @@ impl Fetcher<'_> {
                     let renamed = (place != arrival.path).then(|| place.to_string());
                     (Some(place), Status::Done { renamed })
                 }
-                Ok(Placed::Identical(place)) => (Some(place), Status::Identical),
+                Ok(Placed::Identical(place)) => {
+                    self.shared.folder.flush_content(&place)?;
+                    (Some(place), Status::Identical)
+                }
                 Ok(Placed::Skipped) => (None, Status::Skipped),
                 Err(error) if error.code() == ErrorCode::Exists => (None, Status::Failed { error, partial: 0 }),
                 Err(error) => return Err(error),
@@ -132,11 +135,13 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Files that were there already count as received.
+    /// Files that were there already count as received, once they are as safe as those that came.
     pub(super) fn keep(&mut self, here: Vec<(Arrival, RemotePath)>) {
         let (mut files, mut surplus) = (Vec::new(), Vec::new());
         for (arrival, place) in here {
-            match self.shared.folder.flush_names(std::iter::once(&place)) {
+            let folder = self.shared.folder;
+            let flushed = folder.flush_content(&place).and_then(|()| folder.flush_names(std::iter::once(&place)));
+            match flushed {
                 Err(error) => self.later_or_fail(arrival, error),
                 Ok(()) if self.shared.board.claim() => {
                     let (place, status) = (Some(place), Status::Identical);
