@@ -236,10 +236,10 @@ impl Board {
         true
     }
 
-    /// ABANDONED came. Who is at it is told by the server.
+    /// ABANDONED came. Who is at it is told by the server; what has arrived before is still wanted.
     pub(super) fn abandoned(&self, live: LiveId) {
         let mut state = self.lock();
-        if state.lives.get(&live).is_some_and(|known| !known.is_active) {
+        if state.lives.get(&live).is_some_and(|known| !known.is_active && known.arrival.is_none()) {
             state.drop_live(live);
         }
     }
@@ -254,7 +254,7 @@ impl Board {
             // A live upload that was settled before it was told may wait for this.
             let known = arrival.live.and_then(|live| state.lives.get_mut(&live));
             if let Some(live) = known.filter(|known| known.is_active) {
-                live.arrival = Some(arrival);
+                live.arrival.get_or_insert(arrival);
             }
             self.changed.notify_all();
             return false;
@@ -268,7 +268,10 @@ impl Board {
                 state.attach(live, arrival);
             }
             Some(live) => {
-                state.drop_live(live);
+                // The same upload may have arrived before, and wait to be fetched.
+                if state.lives.get(&live).is_some_and(|known| known.arrival.is_none()) {
+                    state.drop_live(live);
+                }
                 state.files.push_back(arrival);
             }
             None => state.files.push_back(arrival),
@@ -558,7 +561,8 @@ impl State {
     /// An upload that somebody fetches, or that is here in part, has arrived.
     fn attach(&mut self, live: LiveId, arrival: Arrival) {
         match self.lives.get_mut(&live) {
-            Some(known) => known.arrival = Some(arrival),
+            // The one that it was before is fetched by its path.
+            Some(known) => self.files.extend(known.arrival.replace(arrival)),
             None => {
                 let (path, size) = (arrival.path.clone(), Some(arrival.size));
                 let known = Live { path, size, is_active: false, again: false, arrival: Some(arrival), number: None };
@@ -623,9 +627,25 @@ mod tests {
         }
     }
 
-    fn taken(board: &Board) -> Option<u64> {
-        match board.lock().next_work(Wanted::Anything, 1)? {
-            Work::Files(files) => Some(files[0].number.unwrap().value),
+    /// Cause: an upload that had arrived, and waited to be gone on with, was forgotten together with its arrival when the same upload
+    /// was begun again and given up, or arrived again.
+    #[test]
+    fn an_arrival_outlives_the_return_of_its_upload() {
+        let live = LiveId([9; 16]);
+        let (_dir, board) = board(None);
+        assert!(board.arrived(arrival(1, Some(live)), true));
+        board.abandoned(live);
+        assert!(board.arrived(arrival(2, Some(live)), false));
+        assert!(board.arrived(arrival(3, Some(live)), true));
+        assert_eq!(taken(&board), vec![2, 1]);
+        let kept = board.lock().lives[&live].arrival.clone();
+        assert_eq!(kept, Some(arrival(3, Some(live))));
+    }
+
+    fn taken(board: &Board) -> Vec<u64> {
+        match board.lock().next_work(Wanted::Anything, 1) {
+            Some(Work::Files(files)) => files.iter().map(|arrival| arrival.number.unwrap().value).collect(),
+            None => Vec::new(),
             other => panic!("{other:?}"),
         }
     }
@@ -636,10 +656,10 @@ mod tests {
     fn what_is_too_much_waits_until_it_is_known_to_be() {
         let (_dir, board) = board(Some(1));
         (1..=2).for_each(|number| assert!(board.arrived(arrival(number, None), false)));
-        assert_eq!((taken(&board), taken(&board)), (Some(1), Some(2)));
+        assert_eq!((taken(&board), taken(&board)), (vec![1], vec![2]));
         assert!(board.claim() && !board.claim());
         board.put_back(vec![arrival(2, None)]);
-        assert_eq!(taken(&board), None, "there are enough, as far as is known");
+        assert!(taken(&board).is_empty(), "there are enough, as far as is known");
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| board.take(Wanted::Anything, false));
             board.give_back();
