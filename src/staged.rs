@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::root::Root;
 use crate::wire::{Digest, ErrorCode, RemotePath};
 use rustix::fs::{
-    AtFlags, Dir, FallocateFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, fallocate, fstat,
+    AtFlags, Dir, FallocateFlags, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_OMIT, fallocate, fstat,
     fstatfs, ftruncate, futimens, mkdirat, openat, renameat, renameat_with, statat, syncfs, unlinkat,
 };
 use rustix::io::{Errno, pwrite};
@@ -115,6 +115,12 @@ impl Staging {
         self.state.as_fd()
     }
 
+    /// Whether what is open still stands in the state folder: somebody may have removed it there while it was empty.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        is_same(statat(&self.state, PARTIAL, AtFlags::SYMLINK_NOFOLLOW), fstat(&self.partial))
+    }
+
     /// Begins an empty file. `name` is this side's own, never the peer's.
     ///
     /// # Errors
@@ -143,9 +149,7 @@ impl Staging {
     /// Whether a staged file still is what stands here under its name.
     #[must_use]
     pub fn holds(&self, staged: &Staged) -> bool {
-        let here = statat(&self.partial, &*staged.name, AtFlags::SYMLINK_NOFOLLOW);
-        let ours = fstat(&staged.file);
-        matches!((here, ours), (Ok(here), Ok(ours)) if (here.st_ino, here.st_dev) == (ours.st_ino, ours.st_dev))
+        is_same(statat(&self.partial, &*staged.name, AtFlags::SYMLINK_NOFOLLOW), fstat(&staged.file))
     }
 
     /// Opens what is left of an earlier attempt; `None` if nothing is.
@@ -448,6 +452,10 @@ pub fn set_modified(file: BorrowedFd<'_>, modified: i64) -> rustix::io::Result<(
     futimens(file, &Timestamps { last_access, last_modification })
 }
 
+fn is_same(here: rustix::io::Result<Stat>, ours: rustix::io::Result<Stat>) -> bool {
+    matches!((here, ours), (Ok(here), Ok(ours)) if (here.st_ino, here.st_dev) == (ours.st_ino, ours.st_dev))
+}
+
 fn open_or_make(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     match mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
         Ok(()) | Err(Errno::EXIST) => {}
@@ -489,6 +497,16 @@ mod tests {
         let modified = std::fs::metadata(dir.path().join("f")).unwrap().modified().unwrap();
         assert_eq!(SystemTime::UNIX_EPOCH.duration_since(modified).unwrap(), Duration::from_millis(1500));
         assert!(staging.leftovers().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_is_not_in_place_also_when_another_has_its_name() {
+        let (dir, root, staging) = staging();
+        assert!(staging.is_in_place());
+        std::fs::remove_dir(dir.path().join(".hostdir/partial")).unwrap();
+        assert!(!staging.is_in_place());
+        let other = Staging::open(&root).unwrap();
+        assert!(other.is_in_place() && !staging.is_in_place());
     }
 
     #[test]

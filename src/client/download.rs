@@ -13,7 +13,7 @@ use super::job::{Asked, Job, Resumed};
 use super::line::{Line, Queue, Recovery};
 use super::options::{Options, Strategy};
 use super::report::{FileReport, Report, Status, say};
-use super::segments::{self, Crew, Fetched};
+use super::segments::{self, Awaited, Crew, Fetched};
 use super::session::Session;
 use super::terminal::progress::{Outcome, Progress, Transfer};
 use crate::error::{Error, Result};
@@ -57,14 +57,14 @@ pub(super) fn download(
         _ => options.jobs.min(jobs.len()),
     };
     progress.expect(jobs.len() as u64, jobs.iter().fold(0, |sum, job| sum.saturating_add(job.size)));
-    let queue = Queue::new(jobs);
+    let queue = Queue::new(jobs, workers);
     let crew = segmented_from.map(|_| Crew::new(workers));
     let shared = Shared { folder, options, progress, report, segmented_from, crew };
     let mut session = Some(session);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let line = Line::new(&queue, options, progress, session.take());
-            let mut worker = Worker { shared: &shared, line, waiting: VecDeque::new() };
+            let mut worker = Worker { shared: &shared, line, crew: shared.crew.as_ref(), waiting: VecDeque::new() };
             scope.spawn(move || worker.run());
         }
     });
@@ -84,6 +84,8 @@ struct Shared<'a> {
 struct Worker<'a> {
     shared: &'a Shared<'a>,
     line: Line<'a, Job>,
+    /// The crew, as long as this worker is one of it.
+    crew: Option<&'a Crew>,
     waiting: VecDeque<Waiting>,
 }
 
@@ -113,7 +115,7 @@ impl Worker<'_> {
                 self.recover(error);
             }
             let Some(waiting) = self.waiting.pop_front() else {
-                if self.line.is_done() && !self.help() {
+                if self.line.is_done() && !self.help() && self.line.end() {
                     break;
                 }
                 continue;
@@ -130,16 +132,30 @@ impl Worker<'_> {
 
     /// Helps with a file that somebody else fetches; `false` when there is none to help with.
     fn help(&mut self) -> bool {
-        let Some(crew) = &self.shared.crew else { return false };
-        // The server would hold a place for a connection that nobody may need again.
-        let line = &mut self.line;
-        let found = crew.wait(|| line.take_session().into_iter().for_each(Session::close));
-        let Some(file) = found else { return false };
-        let helped = segments::help(&mut self.line, &file);
-        if !helped {
+        let Some(crew) = self.crew else { return false };
+        if self.line.is_retired() {
             crew.retire();
+            return false;
         }
-        helped
+        let line = &mut self.line;
+        let found = crew.wait(|| {
+            // The server would hold a place for a connection that nobody may need again.
+            line.take_session().into_iter().for_each(Session::close);
+            !line.is_done()
+        });
+        let helps = match found {
+            Awaited::OtherWork => return true,
+            Awaited::Nothing => false,
+            Awaited::File(file) => {
+                let helped = segments::help(&mut self.line, &file);
+                if !helped {
+                    crew.retire();
+                }
+                helped
+            }
+        };
+        self.crew = self.crew.filter(|_| helps);
+        helps
     }
 
     /// Sends requests until enough are on their way.
@@ -200,10 +216,7 @@ impl Worker<'_> {
                 return self.settle(job, Status::Failed { error, partial: 0 }, outcome);
             }
         };
-        let held = match &asked {
-            Asked::Bytes(Some(resumed)) => resumed.partial.staged.length(),
-            _ => 0,
-        };
+        let held = asked.held();
         let request = asked.request(&job);
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), held);
         // Noted before it is sent: if that fails, it is asked for again.
@@ -259,12 +272,14 @@ impl Worker<'_> {
     /// Takes the answer to the oldest request.
     fn take_answer(&mut self, waiting: Waiting) -> Result<()> {
         let Waiting { job, asked, shown } = waiting;
+        let held = matches!(asked, Asked::Bytes(_)).then(|| asked.held());
         let ended = match asked {
             Asked::Digest => self.compare(job.clone()),
             Asked::Bytes(partial) => self.fetch(job.clone(), partial, &shown),
         };
-        // A line that breaks again and again still brings something each time.
-        if ended.is_err() && shown.moved() > 0 {
+        // A line that breaks again and again may still bring something each time, if that is kept.
+        let has_brought = |held| self.shared.options.resume && self.kept(&job) > held;
+        if ended.is_err() && held.is_some_and(has_brought) {
             self.line.went_well();
         }
         self.conclude(job, &shown, ended)

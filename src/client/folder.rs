@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::root::{FileState, OpenFile, Root};
 use crate::staged::{NotCommitted, Ready, Replace, Staged, Staging, set_modified};
 use crate::transfer::digest_file;
-use crate::wire::{Digest, FileHeader, LiveHeader, LiveId, OnConflict, RemoteFolder, RemotePath, Version};
+use crate::wire::{Digest, ErrorCode, FileHeader, LiveHeader, LiveId, OnConflict, RemoteFolder, RemotePath, Version};
 use rustix::fs::{AtFlags, FileType, FlockOperation, flock, fstat, statat, unlinkat};
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// How long a partial download is kept for the user to come back.
 const KEEP_PARTIAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Attempts to make the state folder while others remove it.
+const ATTEMPTS: u32 = 100;
 /// Characters of a partial file's name that stand for its path and for how it grows; the version follows.
 const PREFIX: usize = 33;
 /// Up to this size a partial file is not worth resuming, nor the lock that would keep another client from doing so.
@@ -87,7 +89,11 @@ impl Folder {
         let mut partials = HashMap::new();
         for (name, age, _) in staging.leftovers()? {
             if age > KEEP_PARTIAL {
-                staging.remove(&name)?;
+                match staging.remove(&name) {
+                    // Another client was faster.
+                    Err(error) if error.code() == ErrorCode::NotFound => {}
+                    result => result?,
+                }
             } else if let Some(prefix) = name.get(..PREFIX) {
                 partials.insert(prefix.to_owned(), name);
             }
@@ -154,6 +160,12 @@ impl Folder {
             Place::Skipped => Some(Placed::Skipped),
             Place::Free(..) => None,
         })
+    }
+
+    /// Makes the content of a file that was found survive a power cut: whoever put it there may not have flushed it.
+    pub(super) fn flush_content(&self, path: &RemotePath) -> Result<()> {
+        let found = self.root.open_file(path)?;
+        found.file.sync_all().map_err(|error| Error::local("flush", path, error))
     }
 
     /// Makes the names of files survive a power cut, and those of the folders that they are in.
@@ -365,15 +377,20 @@ impl Drop for Folder {
     }
 }
 
-/// Opens the state folder under a shared lock. Another client may remove it between the opening and the lock.
+/// Opens the state folder under a shared lock. Another client may remove it, or the folder in it, between the opening and
+/// the lock, and while it is being made.
 fn open_staging(root: &Root) -> Result<Staging> {
+    let mut attempts = 1..ATTEMPTS;
     loop {
-        let staging = Staging::open(root)?;
+        let staging = match Staging::open(root) {
+            Err(error) if error.code() == ErrorCode::NotFound && attempts.next().is_some() => continue,
+            result => result?,
+        };
         let state = staging.state_folder();
         flock(state, FlockOperation::LockShared).map_err(|error| Error::local("lock", "the download folder", error))?;
         let is_linked = statat(root.directory(), RemotePath::STATE_FOLDER, AtFlags::SYMLINK_NOFOLLOW)
             .and_then(|there| fstat(state).map(|ours| (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)));
-        if is_linked == Ok(true) {
+        if is_linked == Ok(true) && staging.is_in_place() {
             return Ok(staging);
         }
     }

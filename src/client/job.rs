@@ -67,6 +67,14 @@ pub(super) struct Resumed {
 }
 
 impl Asked {
+    /// Bytes that are here already.
+    pub(super) fn held(&self) -> u64 {
+        match self {
+            Self::Bytes(Some(resumed)) => resumed.partial.staged.length(),
+            Self::Bytes(None) | Self::Digest => 0,
+        }
+    }
+
     /// The request for it.
     pub(super) fn request(&self, job: &Job) -> Get {
         let get = Get::whole(job.path.as_bytes());

@@ -1,7 +1,8 @@
 //! A worker's line to the server: one connection at a time, dialled again with backoff when it breaks.
 //!
 //! Owns what downloads and uploads have in common: the queue that their workers take files from, the decision to try
-//! again, and the decision that the server is gone. Knows nothing of what is sent.
+//! again, and the decision that the server is gone. A line that finds no place is no reason for the others to end: whoever
+//! rests gives its files to them, and only the last line gives up for all. Knows nothing of what is sent.
 
 use super::options::Options;
 use super::report::Status;
@@ -10,7 +11,7 @@ use super::session::Session;
 use super::terminal::progress::Progress;
 use crate::error::{Error, Result};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,9 +21,18 @@ const NAP: Duration = Duration::from_millis(100);
 /// The files that workers share.
 #[derive(Debug)]
 pub(super) struct Queue<J> {
-    jobs: Mutex<VecDeque<J>>,
+    shared: Mutex<Shared<J>>,
     /// The server did not come back: nobody tries any more.
     given_up: AtomicBool,
+    /// How often something went well, on whichever line.
+    went_well: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Shared<J> {
+    jobs: VecDeque<J>,
+    /// Lines that have not ended: what is handed back is theirs. Under one lock with the files, so that none is left behind.
+    lines: usize,
 }
 
 /// One worker's connection.
@@ -32,6 +42,10 @@ pub(super) struct Line<'a, J> {
     progress: &'a Progress,
     session: Option<Session>,
     backoff: Backoff,
+    /// What [`Queue::went_well`] was when this line's attempts began.
+    before: u64,
+    /// It cannot reach the server any more; others can.
+    is_retired: bool,
     /// Files of this worker that must be tried again, before others are taken.
     again: VecDeque<J>,
 }
@@ -46,12 +60,14 @@ pub(super) enum Recovery {
 }
 
 impl<J> Queue<J> {
-    pub(super) fn new(jobs: Vec<J>) -> Self {
-        Self { jobs: Mutex::new(jobs.into()), given_up: AtomicBool::new(false) }
+    /// Files for so many lines, each of which must be made.
+    pub(super) fn new(jobs: Vec<J>, lines: usize) -> Self {
+        let shared = Mutex::new(Shared { jobs: jobs.into(), lines });
+        Self { shared, given_up: AtomicBool::new(false), went_well: AtomicU64::new(0) }
     }
 
-    fn jobs(&self) -> MutexGuard<'_, VecDeque<J>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Shared<J>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -63,17 +79,37 @@ impl<'a, J> Line<'a, J> {
         progress: &'a Progress,
         session: Option<Session>,
     ) -> Self {
-        Self { queue, options, progress, session, backoff: Backoff::default(), again: VecDeque::new() }
+        let (backoff, again) = (Backoff::default(), VecDeque::new());
+        Self { queue, options, progress, session, backoff, before: 0, is_retired: false, again }
     }
 
     /// The next file: one that must be tried again, or a new one.
     pub(super) fn next_job(&mut self) -> Option<J> {
-        self.again.pop_front().or_else(|| self.queue.jobs().pop_front())
+        let next = || self.queue.lock().jobs.pop_front();
+        self.again.pop_front().or_else(|| if self.is_retired { None } else { next() })
     }
 
-    /// Whether no file is left for this worker.
+    /// Whether no file is left for this worker now; another one may still hand some back.
     pub(super) fn is_done(&self) -> bool {
-        self.again.is_empty() && self.queue.jobs().is_empty()
+        self.is_retired || (self.again.is_empty() && self.queue.lock().jobs.is_empty())
+    }
+
+    /// Whether this line may not be used any more.
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired
+    }
+
+    /// Ends, unless there is a file again.
+    pub(super) fn end(&mut self) -> bool {
+        if self.is_retired {
+            return true;
+        }
+        let mut shared = self.queue.lock();
+        let is_done = self.again.is_empty() && shared.jobs.is_empty();
+        if is_done {
+            shared.lines = shared.lines.saturating_sub(1);
+        }
+        is_done
     }
 
     /// A file that must be tried again, before all others.
@@ -114,9 +150,10 @@ impl<'a, J> Line<'a, J> {
         self.options.link.cancel.is_cancelled()
     }
 
-    /// Something went well.
+    /// Something went well: an answer came, or bytes that are kept.
     pub(super) fn went_well(&mut self) {
         self.backoff.progress();
+        self.queue.went_well.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A connection broke, or cannot be had. What was on its way must have been given to [`Line::again`].
@@ -129,10 +166,14 @@ impl<'a, J> Line<'a, J> {
         if !error.is_worth_a_retry() {
             return Recovery::GiveUp(error);
         }
-        let Some(rest) = self.backoff.next(link.retries) else {
+        let Some(rest) = self.next_rest().or_else(|| self.begin_anew()) else {
+            if self.retire() {
+                return Recovery::GoOn;
+            }
             self.queue.given_up.store(true, Ordering::Relaxed);
             return Recovery::GiveUp(error);
         };
+        hand_back(&mut self.again, &mut self.queue.lock());
         self.say_again(&error, rest);
         link.cancel.rest(rest);
         Recovery::GoOn
@@ -146,7 +187,7 @@ impl<'a, J> Line<'a, J> {
         if self.not_tried().is_some() {
             return false;
         }
-        let Some(mut rest) = self.backoff.next(link.retries) else { return false };
+        let Some(mut rest) = self.next_rest() else { return false };
         self.say_again(error, rest);
         let before = link.cancel.hurries();
         while !rest.is_zero() && is_wanted() && link.cancel.hurries() == before {
@@ -159,8 +200,43 @@ impl<'a, J> Line<'a, J> {
         true
     }
 
+    /// How long to rest before the next attempt; `None` if there is none.
+    fn next_rest(&mut self) -> Option<Duration> {
+        if !self.backoff.has_failed() {
+            self.before = self.queue.went_well.load(Ordering::Relaxed);
+        }
+        self.backoff.next(self.options.link.retries)
+    }
+
+    /// As [`Line::next_rest`], after the last attempt: a server that others got through to meanwhile is not gone.
+    fn begin_anew(&mut self) -> Option<Duration> {
+        if self.queue.went_well.load(Ordering::Relaxed) == self.before {
+            return None;
+        }
+        self.backoff.progress();
+        self.next_rest()
+    }
+
+    /// Leaves everything to the other lines; `false` if there is none.
+    fn retire(&mut self) -> bool {
+        let mut shared = self.queue.lock();
+        self.is_retired = shared.lines > 1;
+        if self.is_retired {
+            shared.lines = shared.lines.saturating_sub(1);
+            hand_back(&mut self.again, &mut shared);
+        }
+        self.is_retired
+    }
+
     fn say_again(&self, error: &Error, rest: Duration) {
         let target = &self.options.link.target;
         self.progress.lost(&error.to_string(), &target.to_string(), rest);
+    }
+}
+
+/// Others need not wait for whoever rests: they take these first.
+fn hand_back<J>(again: &mut VecDeque<J>, shared: &mut Shared<J>) {
+    while let Some(job) = again.pop_back() {
+        shared.jobs.push_front(job);
     }
 }

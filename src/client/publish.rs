@@ -6,9 +6,9 @@
 
 use super::session::Session;
 use super::terminal::Charset;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::escape::harmless;
-use crate::wire::{ErrorCode, Received, Receiver, ReceiverState, Receivers, Reply, Request, Violation};
+use crate::wire::{Received, Receiver, ReceiverState, Receivers, Reply, Request, Violation};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const STEPS: [u64; 4] = [1, 2, 5, 10];
 /// somebody, `on_wait` is told how many.
 ///
 /// # Errors
-/// Those of the session; [`ErrorCode::NotFound`] if the server does not remember.
+/// Those of the session; [`crate::wire::ErrorCode::NotFound`] if the server does not remember.
 pub(super) fn ask(
     session: &mut Session,
     number: u64,
@@ -43,11 +43,6 @@ pub(super) fn ask(
         }
         on_wait(&received);
     }
-}
-
-/// Whether an error means only that the server cannot tell.
-pub(super) fn is_unknown(error: &Error) -> bool {
-    matches!(error, Error::Refused { code: ErrorCode::NotFound, .. })
 }
 
 /// How many receivers are in a state.

@@ -36,6 +36,11 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// Whether something failed since something last went well.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
     /// How long to rest before the next attempt; `None` after `limit` failures in a row.
     pub(super) fn next(&mut self, limit: u32) -> Option<Duration> {
         if self.failures >= limit {

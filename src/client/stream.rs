@@ -64,6 +64,7 @@ pub(super) fn stream(
         source,
         hasher: blake3::Hasher::new(),
         read: 0,
+        held: 0,
         has_ended: false,
         shown,
     };
@@ -71,7 +72,7 @@ pub(super) fn stream(
     let mut backoff = Backoff::default();
     let mut session = Some(session);
     loop {
-        let (began, before) = (Instant::now(), upload.read);
+        let (began, before) = (Instant::now(), upload.held);
         let dialled = session.take().map_or_else(|| link.open(), Ok);
         let result = dialled.and_then(|mut session| {
             let stored = upload.attempt(&mut session, &|| link.cancel.is_cancelled())?;
@@ -89,7 +90,8 @@ pub(super) fn stream(
                 std::io::Error::other(format!("no disk space; {error}")),
             ));
         }
-        if upload.read > before || began.elapsed() > LASTED {
+        // What was sent is progress where the server kept it.
+        if upload.held > before || began.elapsed() > LASTED {
             backoff.progress();
         }
         let Some(rest) = backoff.next(link.retries) else { return Err(error) };
@@ -111,6 +113,8 @@ struct Upload<'a> {
     hasher: blake3::Hasher,
     /// Bytes read from the input.
     read: u64,
+    /// Bytes that the server was seen to hold, at most.
+    held: u64,
     has_ended: bool,
     shown: &'a Transfer,
 }
@@ -134,6 +138,7 @@ impl Upload<'_> {
             reply => return stored(reply),
         };
         let offset = self.accept(&offer, stop)?;
+        self.held = self.held.max(offset);
         session.request(&Request::Begin(Begin { offset }))?;
         session.flush()?;
         self.send_again(session, offset)?;

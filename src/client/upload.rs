@@ -69,7 +69,7 @@ pub(super) fn upload(
     }
     let workers = if options.strategy == Strategy::Serial { 1 } else { options.jobs.min(jobs.len()) };
     progress.expect(jobs.len() as u64, jobs.iter().fold(0, |sum, job| sum.saturating_add(job.size)));
-    let queue = Queue::new(jobs);
+    let queue = Queue::new(jobs, workers);
     let shared = Shared { options, progress, report };
     let mut session = Some(session);
     std::thread::scope(|scope| {
@@ -143,12 +143,11 @@ impl Worker<'_> {
         loop {
             let step = match self.line.next_job() {
                 Some(job) => self.send(job),
-                None if self.waiting.is_empty() => break,
+                None if self.waiting.is_empty() && self.line.end() => break,
                 None => self.take_answers(0),
             };
-            match step {
-                Ok(()) => self.line.went_well(),
-                Err(error) => self.recover(error),
+            if let Err(error) = step {
+                self.recover(error);
             }
         }
         self.line.take_session()
@@ -219,6 +218,10 @@ impl Worker<'_> {
         while self.waiting.len() > left {
             let answer = self.line.session()?.answer();
             let Some(waiting) = self.waiting.pop_front() else { break };
+            // What was only sent may be lost.
+            if answer.as_ref().map_or_else(is_of_this_file, |_| true) {
+                self.line.went_well();
+            }
             match answer {
                 Ok(Reply::Stored(stored)) => {
                     let status = status(&stored, &waiting.job.path);
@@ -255,6 +258,11 @@ impl Worker<'_> {
         let shown = self.shared.progress.start(job.path.as_bytes(), Some(job.size), 0);
         let options = self.shared.options;
         let result = self.line.session().and_then(|session| exchange(session, &job, &file, options, &shown));
+        let is_answered = result.as_ref().map_or_else(is_of_this_file, |_| true);
+        // What was sent is progress where the server kept it.
+        if is_answered || resumed_from(&shown) > job.held {
+            self.line.went_well();
+        }
         match result {
             Ok((stored, resumed)) => {
                 let status = status(&stored, &job.path);
@@ -268,12 +276,9 @@ impl Worker<'_> {
             }
             Err(error) => {
                 shown.finish(Outcome::Again(None));
-                if resumed_from(&shown) > job.held {
-                    self.line.went_well();
-                }
                 // If only the acknowledgement was lost, the server has it: its digest spares the bytes.
                 let there = if shown.done() >= job.size { There::Taken } else { job.there };
-                self.line.again(Job { held: resumed_from(&shown), there, ..job });
+                self.line.again(Job { held: job.held.max(resumed_from(&shown)), there, ..job });
                 Err(error)
             }
         }

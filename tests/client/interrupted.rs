@@ -1,15 +1,15 @@
 //! Ctrl-C.
 
 use crate::common::eventually;
-use crate::fake::Fake;
+use crate::fake::{Fake, file};
 use crate::large::partial_size;
 use crate::proxy::{Line, Proxy};
-use crate::scene::{Running, Scene, client, node, write_random};
+use crate::scene::{Running, Scene, client, node, run, write_random};
 use hostdir::wire::{ErrorCode, Fault, Offer, Reply, Request, TransferId};
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs::File;
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 const SIZE: usize = 6_000_000;
@@ -105,4 +105,32 @@ fn a_client_that_only_waits_is_interrupted_too() {
     eventually("the server has heard it", || !scene.server.log(crate::common::Log::Events).join("").is_empty());
     running.signal(Signal::INT);
     running.wait().ends(130);
+}
+
+/// Cause: the space of a download that was interrupted is reserved, and was counted as missing once more when it went on.
+#[test]
+fn what_an_interrupted_download_has_reserved_is_not_missing() {
+    const SIZE: u64 = 1 << 60;
+    for (words, place) in [(&["get", "f"][..], "f"), (&["get", "f", "-o", "g"], "g")] {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&asked);
+        let fake = Fake::start(move |peer, request| match request {
+            Request::List(_) => {
+                peer.entries(b"", &[file(b"f", SIZE)]);
+                peer.listed(1);
+            }
+            Request::Get(get) => {
+                noted.lock().unwrap().push(get.offset);
+                peer.reply(&Reply::Error(Fault { code: ErrorCode::NotFound, message: None }));
+            }
+            _ => {}
+        });
+        let partials = fake.downloads().join(".hostdir/partial");
+        std::fs::create_dir_all(&partials).unwrap();
+        // Named after its place and the version "v1".
+        let name = format!("{}-7631", &blake3::hash(place.as_bytes()).to_hex()[..32]);
+        File::create(partials.join(name)).unwrap().set_len(100_000).unwrap();
+        let run = run(fake.client().current_dir(fake.downloads()).args(words)).ends(8);
+        assert_eq!(*asked.lock().unwrap(), [100_000], "{words:?}: {run:?}");
+    }
 }

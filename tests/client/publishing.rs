@@ -94,6 +94,38 @@ fn a_server_that_does_not_remember_is_no_failure() {
     assert_eq!(ended.file("chat/a")["status"], "ok");
 }
 
+/// Cause: a connection on which a question was not answered in time was used for the next one, which got the answer to the first.
+#[test]
+fn an_answer_that_is_late_is_not_taken_for_that_about_the_next_file() {
+    let fake = Fake::raw(|peer| {
+        if !peer.greet(crate::fake::welcome()) {
+            return;
+        }
+        let (mut path, mut is_owed) = (Vec::new(), false);
+        while let Some(request) = peer.request() {
+            match request {
+                Request::List(_) => peer.reply(&Reply::Error(Fault { code: ErrorCode::NotFound, message: None })),
+                Request::Put(put) => path = put.path.to_vec(),
+                Request::Finish(_) => peer.reply(&stored(&path, Some(if path == b"chat/a" { 1 } else { 2 }))),
+                // The first answer takes longer than the client is patient.
+                Request::Receivers(asked) if asked.number == 1 => is_owed = true,
+                Request::Receivers(_) => {
+                    let late = is_owed.then(|| receiver("late", ReceiverState::Verified));
+                    for receiver in late.into_iter().chain([receiver("right", ReceiverState::Verified)]) {
+                        peer.reply(&Reply::Received(Received { receivers: vec![receiver], more: 0 }));
+                    }
+                }
+                _ => {}
+            }
+        }
+    });
+    let second = fake.local.path().join("b");
+    fs::write(&second, b"beta").unwrap();
+    let mut command = publish(&fake, &["--serial", "--timeout", "5", "--retries", "0", "--json"]);
+    let ended = run(command.arg(second)).ends(0).says("who received it is not known");
+    assert_eq!(ended.file("chat/b")["receivers"], json!([{ "name": "right", "state": "verified" }]), "{ended:#?}");
+}
+
 #[test]
 fn files_and_folders_go_below_the_topic() {
     let scene = Scene::new();

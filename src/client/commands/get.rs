@@ -3,7 +3,7 @@
 use super::Context;
 use crate::client::download::{download, say_left_out};
 use crate::client::exit;
-use crate::client::folder::{Before, Folder, look};
+use crate::client::folder::{Before, Folder, Growth, look};
 use crate::client::job::Job;
 use crate::client::report::{FileReport, Report, Status, say};
 use crate::client::select::{Depth, Selection};
@@ -158,7 +158,8 @@ fn decide_all(folder: &Folder, jobs: &mut [Job], decide: &mut Decide<'_>) -> Res
     Ok(ControlFlow::Continue(()))
 }
 
-/// What is there already needs no space; only if all together does not fit is each file looked at.
+/// What is there already needs no space, nor what was begun: that has its space since then. Only if all together does not fit
+/// is each file looked at.
 fn check_space(folder: &Folder, jobs: &[Job], context: &Context) -> Result<()> {
     let free = folder.free_space()?;
     // Sizes are the server's word: their sum may be anything.
@@ -167,9 +168,12 @@ fn check_space(folder: &Folder, jobs: &[Job], context: &Context) -> Result<()> {
         return Ok(());
     }
     let policy = context.settings.on_conflict.into();
+    let is_begun =
+        |job: &Job| [Growth::Appended, Growth::Segmented].iter().any(|growth| folder.has_partial(job.place(), *growth));
     let is_missing = |job: &&Job| {
-        let before = folder.look(&job.path, job.size, job.modified, policy);
-        matches!(before, Ok(Before::Fetch))
+        let policy = job.on_conflict.unwrap_or(policy);
+        let before = folder.look(job.place(), job.size, job.modified, policy);
+        matches!(before, Ok(Before::Fetch)) && !is_begun(job)
     };
     let needed = sum(&mut jobs.iter().filter(is_missing).map(|job| job.size));
     if needed <= free {

@@ -3,10 +3,10 @@
 
 use super::Context;
 use super::put::{Words, conclude, send_words};
-use crate::client::publish::{ask, count, is_unknown, json, line, lines, until};
+use crate::client::publish::{ask, count, json, line, lines, until};
 use crate::client::report::{FileReport, Report, say};
 use crate::client::session::Session;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::wire::{Received, ReceiverState};
 use std::time::Instant;
 
@@ -67,7 +67,7 @@ fn receivers(context: &Context, session: &mut Option<Session>, file: &FileReport
     });
     received
         .inspect_err(|error| {
-            if !error.code().ends_session() && !is_unknown(error) {
+            if !is_answer(error) {
                 *session = None;
             }
             if !context.settings.quiet && !context.cancel.is_cancelled() {
@@ -75,6 +75,12 @@ fn receivers(context: &Context, session: &mut Option<Session>, file: &FileReport
             }
         })
         .ok()
+}
+
+/// Whether an error answers the question. After any other one the connection is gone, or the answer is still to come, and would be
+/// taken for that to the next question.
+fn is_answer(error: &Error) -> bool {
+    matches!(error, Error::Refused { code, .. } if !code.ends_session())
 }
 
 fn tell(context: &Context, file: &FileReport, received: &Received) {

@@ -17,6 +17,17 @@ pub(in crate::client) struct Crew {
     changed: Condvar,
 }
 
+/// What came of waiting.
+#[derive(Debug)]
+pub(in crate::client) enum Awaited {
+    /// A file that needs help.
+    File(Arc<Segmented>),
+    /// Something else is to be done.
+    OtherWork,
+    /// There will be none.
+    Nothing,
+}
+
 #[derive(Debug)]
 struct State {
     /// Workers that may still begin a file in segments.
@@ -42,25 +53,29 @@ impl Crew {
         self.lock().files.retain(|open| !Arc::ptr_eq(open, file));
     }
 
-    /// Waits for a file that needs help; `None` when there will be none. `on_long` is called when that takes long.
-    pub(in crate::client) fn wait(&self, mut on_long: impl FnMut()) -> Option<Arc<Segmented>> {
+    /// Waits for a file that needs help. `on_long` is called when that takes long, and tells whether there is other work now.
+    pub(in crate::client) fn wait(&self, mut on_long: impl FnMut() -> bool) -> Awaited {
         let mut state = self.lock();
         state.busy = state.busy.saturating_sub(1);
         loop {
             if let Some(file) = state.needs_help() {
                 state.busy = state.busy.saturating_add(1);
-                return Some(file);
+                return Awaited::File(file);
             }
             if state.busy == 0 {
                 self.changed.notify_all();
-                return None;
+                return Awaited::Nothing;
             }
             let (guard, timeout) = self.changed.wait_timeout(state, LONG).unwrap_or_else(PoisonError::into_inner);
             state = guard;
             if timeout.timed_out() {
                 drop(state);
-                on_long();
+                let has_other_work = on_long();
                 state = self.lock();
+                if has_other_work {
+                    state.busy = state.busy.saturating_add(1);
+                    return Awaited::OtherWork;
+                }
             }
         }
     }

@@ -44,7 +44,7 @@ impl<'a, 'q> Member<'a, 'q> {
     pub(super) fn run(mut self) -> Done {
         while !self.asked.is_empty() || self.file.wait_for_work() {
             match self.step() {
-                Ok(()) => self.line.went_well(),
+                Ok(()) => {}
                 Err(error) if error.is_worth_a_retry() => {
                     self.give_back();
                     if !self.line.try_again(&error, &|| self.file.is_wanted()) && self.file.is_wanted() {
@@ -72,8 +72,9 @@ impl<'a, 'q> Member<'a, 'q> {
             Part::Digest => self.take_digest(),
             Part::Segment { index, stored } => self.take_segment(*index, stored),
         };
-        if result.is_err() {
-            self.asked.push_front(part);
+        match result {
+            Ok(()) => self.line.went_well(),
+            Err(_) => self.asked.push_front(part),
         }
         result
     }

@@ -36,7 +36,7 @@ use crate::wire::{
     ErrorCode, FileHeader, Get, OnConflict, Receipt, ReceiptOutcome, RemotePath, Request, TransferId, Version,
     Violation,
 };
-pub(super) use crew::Crew;
+pub(super) use crew::{Awaited, Crew};
 use file::{Segmented, record};
 use member::Member;
 use std::sync::Arc;

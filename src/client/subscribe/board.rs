@@ -24,6 +24,8 @@ const MOST_LIVE: usize = 1024;
 /// Small files that one worker fetches at a time, and their bytes.
 const BATCH: usize = 64;
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
+/// How long the end is not noticed at most by whoever waits for others to fetch.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long a worker keeps a connection that it does not need.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -234,10 +236,10 @@ impl Board {
         true
     }
 
-    /// ABANDONED came. Who is at it is told by the server.
+    /// ABANDONED came. Who is at it is told by the server; what has arrived before is still wanted.
     pub(super) fn abandoned(&self, live: LiveId) {
         let mut state = self.lock();
-        if state.lives.get(&live).is_some_and(|known| !known.is_active) {
+        if state.lives.get(&live).is_some_and(|known| !known.is_active && known.arrival.is_none()) {
             state.drop_live(live);
         }
     }
@@ -252,7 +254,7 @@ impl Board {
             // A live upload that was settled before it was told may wait for this.
             let known = arrival.live.and_then(|live| state.lives.get_mut(&live));
             if let Some(live) = known.filter(|known| known.is_active) {
-                live.arrival = Some(arrival);
+                live.arrival.get_or_insert(arrival);
             }
             self.changed.notify_all();
             return false;
@@ -266,7 +268,10 @@ impl Board {
                 state.attach(live, arrival);
             }
             Some(live) => {
-                state.drop_live(live);
+                // The same upload may have arrived before, and wait to be fetched.
+                if state.lives.get(&live).is_some_and(|known| known.arrival.is_none()) {
+                    state.drop_live(live);
+                }
                 state.files.push_back(arrival);
             }
             None => state.files.push_back(arrival),
@@ -281,12 +286,14 @@ impl Board {
         state.files.len().saturating_add(state.later.len()) >= FULL
     }
 
-    /// Waits until more can be told.
-    pub(super) fn wait_for_room(&self) {
-        let state = self.lock();
+    /// Waits until more can be told, or everything ends: whoever waits here has no connection that could be cut.
+    pub(super) fn wait_for_room(&self, cancel: &Cancel) {
         let is_full =
             |state: &mut State| state.files.len().saturating_add(state.later.len()) > LOW && state.stop.is_none();
-        drop(self.changed.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner));
+        let mut state = self.lock();
+        while is_full(&mut state) && !cancel.is_cancelled() {
+            (state, _) = self.changed.wait_timeout_while(state, LOOK, is_full).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// The next thing to do; `None` when everything ends. `has_connection` tells whether resting is worth a word.
@@ -372,7 +379,8 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// The right to put one more file in place; if it is refused, enough are here.
+    /// The right to put one more file in place. If it is refused, there are enough, unless one of those comes to nothing: then
+    /// this one is wanted again.
     pub(super) fn claim(&self) -> bool {
         let mut state = self.lock();
         if state.stop.is_some() || state.left == Some(0) {
@@ -388,6 +396,7 @@ impl Board {
         let mut state = self.lock();
         state.left = state.left.map(|left| left.saturating_add(1));
         state.claimed = state.claimed.saturating_sub(1);
+        self.changed.notify_all();
     }
 
     /// These arrivals are in their places, and finished when their program is run.
@@ -510,6 +519,9 @@ impl State {
     fn next_work(&mut self, wanted: Wanted, most_live: usize) -> Option<Work> {
         let now = Instant::now();
         self.files.extend(self.later.extract_if(.., |(due, _)| *due <= now).map(|(_, arrival)| arrival));
+        if self.left == Some(0) {
+            return None;
+        }
         if wanted == Wanted::Anything && !self.files.is_empty() {
             return Some(Work::Files(self.next_files()));
         }
@@ -549,7 +561,8 @@ impl State {
     /// An upload that somebody fetches, or that is here in part, has arrived.
     fn attach(&mut self, live: LiveId, arrival: Arrival) {
         match self.lives.get_mut(&live) {
-            Some(known) => known.arrival = Some(arrival),
+            // The one that it was before is fetched by its path.
+            Some(known) => self.files.extend(known.arrival.replace(arrival)),
             None => {
                 let (path, size) = (arrival.path.clone(), Some(arrival.size));
                 let known = Live { path, size, is_active: false, again: false, arrival: Some(arrival), number: None };
@@ -582,5 +595,79 @@ impl State {
 impl Missed {
     fn completed(&mut self) -> Option<u64> {
         (!self.is_open && self.numbers.is_empty() && self.total > 0).then(|| std::mem::take(&mut self.total))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::dial::Target;
+    use std::os::fd::AsFd;
+
+    fn board(count: Option<u64>) -> (tempfile::TempDir, Board) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = std::fs::File::open(dir.path()).unwrap();
+        let target = Target { host: "h".into(), port: 9 };
+        let file = StateFile::open(folder.as_fd(), &target, &[]).unwrap();
+        let board = Board::new(file, SubscriberId([7; 16]), 2, count);
+        board.subscribed(JournalId([1; 16]), 0).unwrap();
+        (dir, board)
+    }
+
+    fn arrival(number: u64, live: Option<LiveId>) -> Arrival {
+        Arrival {
+            number: Some(Number { run: 1, value: number }),
+            path: RemotePath::parse(format!("chat/{number}").as_bytes()).unwrap(),
+            size: 1,
+            digest: crate::wire::Digest([0; 32]),
+            modified: None,
+            live,
+            publisher: None,
+            attempts: 0,
+        }
+    }
+
+    /// Cause: an upload that had arrived, and waited to be gone on with, was forgotten together with its arrival when the same upload
+    /// was begun again and given up, or arrived again.
+    #[test]
+    fn an_arrival_outlives_the_return_of_its_upload() {
+        let live = LiveId([9; 16]);
+        let (_dir, board) = board(None);
+        assert!(board.arrived(arrival(1, Some(live)), true));
+        board.abandoned(live);
+        assert!(board.arrived(arrival(2, Some(live)), false));
+        assert!(board.arrived(arrival(3, Some(live)), true));
+        assert_eq!(taken(&board), vec![2, 1]);
+        let kept = board.lock().lives[&live].arrival.clone();
+        assert_eq!(kept, Some(arrival(3, Some(live))));
+    }
+
+    fn taken(board: &Board) -> Vec<u64> {
+        match board.lock().next_work(Wanted::Anything, 1) {
+            Some(Work::Files(files)) => files.iter().map(|arrival| arrival.number.unwrap().value).collect(),
+            None => Vec::new(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Cause: with a count, a file that came in beside the last one that was wanted was dropped for good, also where that one
+    /// then failed; and nobody was woken.
+    #[test]
+    fn what_is_too_much_waits_until_it_is_known_to_be() {
+        let (_dir, board) = board(Some(1));
+        (1..=2).for_each(|number| assert!(board.arrived(arrival(number, None), false)));
+        assert_eq!((taken(&board), taken(&board)), (vec![1], vec![2]));
+        assert!(board.claim() && !board.claim());
+        board.put_back(vec![arrival(2, None)]);
+        assert!(taken(&board).is_empty(), "there are enough, as far as is known");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| board.take(Wanted::Anything, false));
+            board.give_back();
+            let Some(Work::Files(files)) = waiting.join().unwrap() else { panic!() };
+            assert_eq!(files, [arrival(2, None)]);
+        });
+        assert!(board.claim());
+        board.was_told();
+        assert!(board.has_enough());
     }
 }

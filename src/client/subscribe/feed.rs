@@ -6,7 +6,7 @@
 use super::arrival::{Arrival, path};
 use super::board::{Board, Stop};
 use super::teller::Teller;
-use super::{From, LONGEST_REST, Plan};
+use super::{From, LONGEST_REST, Plan, may_pass};
 use crate::client::folder::Folder;
 use crate::client::options::Link;
 use crate::client::retry::Backoff;
@@ -46,7 +46,9 @@ impl Feed<'_> {
             if self.link.cancel.is_cancelled() || self.board.is_stopped() {
                 break Stop::Asked;
             }
-            if !error.is_worth_a_retry() {
+            // Who has followed before need not be told that the server cannot do it just now.
+            let gets_better = error.is_worth_a_retry() || (self.has_begun && may_pass(&error));
+            if !gets_better {
                 break Stop::Failed(error);
             }
             if began.elapsed() > LASTED {
@@ -170,8 +172,8 @@ impl Feed<'_> {
                 event => self.event(event)?,
             }
         }
-        self.board.wait_for_room();
-        if self.board.is_stopped() {
+        self.board.wait_for_room(&self.link.cancel);
+        if self.board.is_stopped() || self.link.cancel.is_cancelled() {
             return Err(Error::disconnected("stopped"));
         }
         let told = self.board.told();

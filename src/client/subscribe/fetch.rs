@@ -3,10 +3,10 @@
 //! Owns the worker and the fetching of files by their paths: what is here in part is gone on with, and bytes that are not those
 //! of the arrival are no file. What cannot be had now goes back to the board.
 
-use super::LONGEST_REST;
 use super::arrival::{Arrival, Number};
 use super::board::{Board, Wanted, Work};
 use super::teller::{Teller, Told, told};
+use super::{LONGEST_REST, may_pass};
 use crate::client::cancel::hash_unless_stopped;
 use crate::client::folder::{Folder, Growth, Partial, Placed};
 use crate::client::options::Options;
@@ -47,6 +47,9 @@ pub(super) struct Fetcher<'a> {
     wanted: Wanted,
     pub(super) program: Option<Sender<Finished>>,
     pub(super) session: Option<Session>,
+    /// How many connections there were so far, and which of them was asked last.
+    dialled: u64,
+    asked: u64,
     backoff: Backoff,
     /// Arrivals whose receipts were lost with a connection.
     pub(super) owed: Vec<Number>,
@@ -71,7 +74,8 @@ struct Waiting {
 
 impl<'a> Fetcher<'a> {
     pub(super) fn new(shared: &'a Shared<'a>, wanted: Wanted, program: Option<Sender<Finished>>) -> Self {
-        Self { shared, wanted, program, session: None, backoff: Backoff::up_to(LONGEST_REST), owed: Vec::new() }
+        let (session, backoff) = (None, Backoff::up_to(LONGEST_REST));
+        Self { shared, wanted, program, session, dialled: 0, asked: 0, backoff, owed: Vec::new() }
     }
 
     /// Works until everything ends.
@@ -98,7 +102,7 @@ impl<'a> Fetcher<'a> {
     fn recover(&mut self, error: Error) {
         match error {
             // The connection that follows says so, and notices when the server is back.
-            error if error.is_worth_a_retry() => self.session = None,
+            error if error.is_worth_a_retry() || may_pass(&error) => self.session = None,
             Error::Local { .. } => self.shared.teller.problem(&error.to_string()),
             error => return self.shared.board.stop_with(error, &self.shared.options.link.cancel),
         }
@@ -112,6 +116,7 @@ impl<'a> Fetcher<'a> {
             None => {
                 let link = &self.shared.options.link;
                 let mut session = link.open()?;
+                self.dialled = self.dialled.saturating_add(1);
                 let owed = std::mem::take(&mut self.owed);
                 for number in owed.into_iter().filter_map(|number| self.shared.board.known(number)) {
                     session.request(&Request::Receipt(Receipt {
@@ -124,6 +129,13 @@ impl<'a> Fetcher<'a> {
             }
         };
         Ok(self.session.insert(session))
+    }
+
+    /// The connection on which was asked. If it is gone, nobody waits on another one for what was not asked there.
+    fn asked(&mut self) -> Result<&mut Session> {
+        let is_it = self.dialled == self.asked;
+        let session = self.session.as_mut().filter(|session| is_it && !session.is_cut());
+        session.ok_or_else(|| Error::disconnected("receive"))
     }
 
     /// Fetches arrivals by their paths. Those that could not be had go back to the board.
@@ -150,14 +162,15 @@ impl<'a> Fetcher<'a> {
             }
         }
         let (whole, result) = self.receive_all(&mut waiting);
-        let back: Vec<_> = waiting.into_iter().map(|waiting| self.leave(waiting)).collect();
-        if !back.is_empty() {
-            self.shared.board.put_back(back);
-        }
-        let arrivals: Vec<_> = whole.iter().map(|whole| whole.arrival.clone()).collect();
-        if let Err(error) = self.settle(whole) {
+        let back = waiting.into_iter().map(|waiting| self.leave(waiting)).collect();
+        self.put_back(back);
+        let mut arrivals: Vec<_> = whole.iter().map(|whole| whole.arrival.clone()).collect();
+        let (surplus, settled) = self.settle(whole);
+        if let Err(error) = settled {
+            arrivals.retain(|arrival| !surplus.contains(arrival));
             self.not_placed(arrivals, error);
         }
+        self.put_back(surplus);
         result
     }
 
@@ -204,6 +217,27 @@ impl<'a> Fetcher<'a> {
         waiting.arrival
     }
 
+    /// Leaves what is here of a file for the next attempt, unless that is of no use any more.
+    fn leave_after(&self, mut staged: Staged, error: &Error) {
+        let is_of_use = match error {
+            Error::Refused { code, .. } => !matches!(
+                code,
+                ErrorCode::Changed
+                    | ErrorCode::NotFound
+                    | ErrorCode::NotAFile
+                    | ErrorCode::Expired
+                    | ErrorCode::OutOfRange
+            ),
+            Error::Network { .. } | Error::Timeout { .. } => true,
+            _ => false,
+        };
+        if is_of_use {
+            self.shared.folder.leave(staged);
+        } else {
+            staged.discard();
+        }
+    }
+
     /// Sends the requests and takes the answers. What was answered is taken out of `waiting`.
     fn receive_all(&mut self, waiting: &mut Vec<Waiting>) -> (Vec<Whole>, Result<()>) {
         let mut whole = Vec::new();
@@ -243,7 +277,9 @@ impl<'a> Fetcher<'a> {
             let get = Get { offset, version, digest: Some(false), ..Get::whole(arrival.path.as_bytes()) };
             session.request(&Request::Get(get))?;
         }
-        session.flush()
+        session.flush()?;
+        self.asked = self.dialled;
+        Ok(())
     }
 
     /// Takes the answer to one GET. An error is one of the connection, and comes with the file, if that is to be asked for again.
@@ -254,27 +290,28 @@ impl<'a> Fetcher<'a> {
             Ok(None) => {
                 told(&shown);
                 self.later_or_fail(arrival, Error::refused(ErrorCode::Changed, "it was replaced meanwhile"));
-                Ok(None)
+                self.go_on()
             }
             Err(error @ Error::Refused { .. }) if !error.code().ends_session() => {
                 told(&shown);
                 self.later_or_fail(arrival, error);
-                Ok(None)
+                self.go_on()
             }
             Err(error @ Error::Local { .. }) => {
                 told(&shown);
                 self.later_or_fail(arrival, error);
-                // Answers that were passed over with the connection must be asked for again.
-                match &self.session {
-                    Some(session) if session.is_cut() => Err((None, Error::disconnected("receive"))),
-                    _ => Ok(None),
-                }
+                self.go_on()
             }
             Err(error) => {
                 told(&shown);
                 Err((Some(Box::new(Waiting { arrival, partial: None, shown })), error))
             }
         }
+    }
+
+    /// After a file that was not had: answers that were lost with the connection must be asked for again.
+    fn go_on(&mut self) -> std::result::Result<Option<Whole>, (Option<Box<Waiting>>, Error)> {
+        self.asked().map(|_| None).map_err(|error| (None, error))
     }
 
     /// The bytes of one file; `None` if they are not those of the arrival.
@@ -286,12 +323,14 @@ impl<'a> Fetcher<'a> {
     ) -> Result<Option<(Verified, TransferId, u64)>> {
         let folder = self.shared.folder;
         let held = partial.as_ref().map_or(0, |(partial, _)| partial.staged.length());
-        let session = self.session()?;
-        let header = match session.file_header() {
+        let header = match self.asked().and_then(Session::file_header) {
             Ok(header) => header,
             Err(error) => {
-                let is_gone = matches!(error, Error::Refused { .. }) && !error.code().ends_session();
-                partial.filter(|_| !is_gone).into_iter().for_each(|(it, _)| folder.leave(it.staged));
+                partial.into_iter().for_each(|(partial, _)| match error {
+                    // No byte of it came from this answer.
+                    Error::Violation(_) => folder.leave(partial.staged),
+                    _ => self.leave_after(partial.staged, &error),
+                });
                 return Err(error);
             }
         };
@@ -300,8 +339,8 @@ impl<'a> Fetcher<'a> {
             return Err(Violation::Contradiction("FILE with another part than was asked for").into());
         }
         if header.size != arrival.size {
-            session.skip_body(header.length);
-            self.receipt(header.transfer, ReceiptOutcome::GivenUp, None)?;
+            self.asked()?.skip_body(header.length);
+            self.refuse(header.transfer, ReceiptOutcome::GivenUp)?;
             return Ok(None);
         }
         let (staged, hasher) = match partial {
@@ -309,7 +348,7 @@ impl<'a> Fetcher<'a> {
             None => match folder.begin(&arrival.path, &header, Growth::Appended) {
                 Ok(staged) => (staged, blake3::Hasher::new()),
                 Err(error) => {
-                    session.skip_body(header.length);
+                    self.asked()?.skip_body(header.length);
                     return Err(error);
                 }
             },
@@ -326,14 +365,10 @@ impl<'a> Fetcher<'a> {
         header: &FileHeader,
         shown: &Transfer,
     ) -> Result<Option<Verified>> {
-        let folder = self.shared.folder;
-        let received = match self.session()?.file_body(header, &mut staged, hasher, shown) {
+        let received = match self.asked()?.file_body(header, &mut staged, hasher, shown) {
             Ok((received, _)) => received,
             Err(error) => {
-                match error {
-                    Error::Network { .. } | Error::Timeout { .. } => folder.leave(staged),
-                    _ => staged.discard(),
-                }
+                self.leave_after(staged, &error);
                 return Err(error);
             }
         };
@@ -341,10 +376,16 @@ impl<'a> Fetcher<'a> {
         match staged.verify(received.digest(), arrival.digest) {
             Ok(verified) => Ok(Some(verified)),
             Err(_) => {
-                self.receipt(header.transfer, ReceiptOutcome::Mismatch, None)?;
+                self.refuse(header.transfer, ReceiptOutcome::Mismatch)?;
                 Ok(None)
             }
         }
+    }
+
+    /// Says that an answer was of no use, where it was given. The server does without, if that connection is gone.
+    fn refuse(&mut self, transfer: TransferId, outcome: ReceiptOutcome) -> Result<()> {
+        let receipt = Request::Receipt(Receipt::new(transfer, outcome));
+        self.asked().map_or(Ok(()), |session| session.request(&receipt))
     }
 
     pub(super) fn receipt(

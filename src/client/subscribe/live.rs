@@ -40,9 +40,11 @@ impl Fetcher<'_> {
             Ok(Came::Whole(whole)) => {
                 let end = whole.arrival.number.map_or(LiveEnd::Dropped, LiveEnd::Settled);
                 match self.settle(vec![*whole]) {
-                    Ok(()) => (end, Ok(())),
+                    (surplus, Ok(())) if surplus.is_empty() => (end, Ok(())),
+                    // It may be wanted again, and is fetched by its path then.
+                    (_, Ok(())) => (LiveEnd::Dropped, Ok(())),
                     // It is told as an arrival, or was already: then it is fetched by its path.
-                    Err(error) => {
+                    (_, Err(error)) => {
                         self.shared.teller.problem(&format!("{}: {}", job.path, reason(&error)));
                         (LiveEnd::Dropped, Ok(()))
                     }
@@ -147,15 +149,14 @@ impl Fetcher<'_> {
     ) -> Result<Came> {
         let announced = end.digest.ok_or(Violation::Contradiction("END of an upload without its digest"))?;
         // Without a number nothing arrived. With that of an arrival that is known, it was fetched by its path, or is being.
-        let Some(number) = end.number.and_then(|number| self.shared.board.take_over(job.live, number)) else {
+        let number = end.number.and_then(|number| self.shared.board.take_over(job.live, number));
+        let name = end.path.unwrap_or_else(|| RawBytes(job.path.as_bytes().to_vec()));
+        // Its sender may have gone on with it in a folder that is not followed: then it is not what was asked for.
+        let path = path(&name, self.shared.topics).ok().flatten();
+        let (Some(number), Some(path)) = (number, path) else {
             staged.discard();
             self.receipt(header.transfer, ReceiptOutcome::GivenUp, None)?;
             self.session()?.flush()?;
-            return Ok(Came::Not(LiveEnd::Dropped));
-        };
-        let name = end.path.unwrap_or_else(|| RawBytes(job.path.as_bytes().to_vec()));
-        let Some(path) = path(&name, self.shared.topics)? else {
-            staged.discard();
             return Ok(Came::Not(LiveEnd::Dropped));
         };
         let size = staged.length();

@@ -35,7 +35,7 @@ use super::folder::Folder;
 use super::options::{Options, Strategy};
 use super::report::{Report, Style};
 use crate::error::{Error, Result};
-use crate::wire::{RemoteFolder, SubscriberId};
+use crate::wire::{ErrorCode, RemoteFolder, SubscriberId};
 use board::{Board, Stop, Wanted};
 use execute::Program;
 use feed::Feed;
@@ -178,6 +178,11 @@ fn program(context: &Context, path: PathBuf) -> Result<Program> {
     let dir = &context.settings.dir;
     let folder = std::fs::canonicalize(dir).map_err(|error| Error::local("find", dir.display(), error))?;
     Ok(Program { path, folder, is_json: context.settings.json })
+}
+
+/// Whether the server may do later what it refused: it may be short of descriptors for a while.
+fn may_pass(error: &Error) -> bool {
+    matches!(error, Error::Refused { code: ErrorCode::Unavailable, .. })
 }
 
 fn new_subscriber() -> Result<SubscriberId> {

@@ -58,9 +58,18 @@ impl Fetcher<'_> {
         }
     }
 
-    /// Puts files in their places, durably, and then says so.
-    pub(super) fn settle(&mut self, whole: Vec<Whole>) -> Result<()> {
-        let claimed: Vec<_> = whole.into_iter().filter(|_| self.shared.board.claim()).collect();
+    /// Puts files in their places, durably, and then says so. Those that there are enough without come back: they are wanted
+    /// again if another one comes to nothing. An error is one of this machine, and about all the others.
+    pub(super) fn settle(&mut self, whole: Vec<Whole>) -> (Vec<Arrival>, Result<()>) {
+        let (claimed, surplus): (Vec<_>, Vec<_>) = whole.into_iter().partition(|_| self.shared.board.claim());
+        let release = |whole: Whole| {
+            told(&whole.shown);
+            whole.arrival
+        };
+        (surplus.into_iter().map(release).collect(), self.settle_claimed(claimed))
+    }
+
+    fn settle_claimed(&mut self, claimed: Vec<Whole>) -> Result<()> {
         if claimed.is_empty() {
             return Ok(());
         }
@@ -103,7 +112,10 @@ impl Fetcher<'_> {
                     let renamed = (place != arrival.path).then(|| place.to_string());
                     (Some(place), Status::Done { renamed })
                 }
-                Ok(Placed::Identical(place)) => (Some(place), Status::Identical),
+                Ok(Placed::Identical(place)) => {
+                    self.shared.folder.flush_content(&place)?;
+                    (Some(place), Status::Identical)
+                }
                 Ok(Placed::Skipped) => (None, Status::Skipped),
                 Err(error) if error.code() == ErrorCode::Exists => (None, Status::Failed { error, partial: 0 }),
                 Err(error) => return Err(error),
@@ -116,19 +128,29 @@ impl Fetcher<'_> {
         Ok(placed)
     }
 
-    /// Files that were there already count as received.
+    /// These are wanted again later.
+    pub(super) fn put_back(&self, arrivals: Vec<Arrival>) {
+        if !arrivals.is_empty() {
+            self.shared.board.put_back(arrivals);
+        }
+    }
+
+    /// Files that were there already count as received, once they are as safe as those that came.
     pub(super) fn keep(&mut self, here: Vec<(Arrival, RemotePath)>) {
-        let mut files = Vec::new();
+        let (mut files, mut surplus) = (Vec::new(), Vec::new());
         for (arrival, place) in here {
-            match self.shared.folder.flush_names(std::iter::once(&place)) {
+            let folder = self.shared.folder;
+            let flushed = folder.flush_content(&place).and_then(|()| folder.flush_names(std::iter::once(&place)));
+            match flushed {
                 Err(error) => self.later_or_fail(arrival, error),
                 Ok(()) if self.shared.board.claim() => {
                     let (place, status) = (Some(place), Status::Identical);
                     files.push(Told { arrival, place, transfer: None, moved: 0, resumed: 0, status });
                 }
-                Ok(()) => {}
+                Ok(()) => surplus.push(arrival),
             }
         }
+        self.put_back(surplus);
         self.arrive(files);
     }
 
