@@ -30,6 +30,8 @@ const TMPFS: u64 = 0x0102_1994;
 const PIECE: u64 = 64 * 1024;
 /// Below this many bytes, preallocation costs more than it gains.
 const PREALLOCATE_FROM: u64 = 1024 * 1024;
+/// What `st_blocks` counts in (`stat(2)`).
+const BLOCK: u64 = 512;
 
 /// The directory that staged files grow in: `.hostdir/partial` below a root.
 #[derive(Debug)]
@@ -179,6 +181,14 @@ impl Staging {
             }
         }
         Ok(found)
+    }
+
+    /// Bytes of the disk that a leftover takes, reserved ones too; 0 if there is none.
+    #[must_use]
+    pub fn allocated(&self, name: &str) -> u64 {
+        let stat = statat(&self.partial, name, AtFlags::SYMLINK_NOFOLLOW);
+        let blocks = stat.map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0));
+        blocks.saturating_mul(BLOCK)
     }
 
     /// Removes a leftover.

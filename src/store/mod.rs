@@ -305,8 +305,11 @@ impl Store {
         }
         let upload = match (plan.upload, claim) {
             (Some(id), Some(claim)) => {
-                self.space.check(&self.root, plan.size.unwrap_or(0))?;
-                Upload::open(staging, plan, &id.to_string(), Some(claim), on_wait)?
+                let name = id.to_string();
+                // What an earlier attempt has, or has reserved, is not asked for again.
+                let missing = plan.size.unwrap_or(0).saturating_sub(staging.allocated(&name));
+                self.space.check(&self.root, missing)?;
+                Upload::open(staging, plan, &name, Some(claim), on_wait)?
             }
             _ => self.begin_small(plan)?,
         };
