@@ -407,6 +407,11 @@ impl Ready {
         &self.staged.file
     }
 
+    /// Its content is not needed: the file is removed, also one that was to be kept.
+    pub fn discard(mut self) {
+        self.staged.discard();
+    }
+
     /// Gives the file its name in `folder`, in one step.
     ///
     /// # Errors

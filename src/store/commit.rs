@@ -254,8 +254,15 @@ impl Store {
             let mut is_same = |found: &OpenFile| Ok(self.digest(found, on_wait)? == digest);
             match find_place(&self.root, folder, &plan.path, Some(size), plan.on_conflict, &mut is_same)? {
                 Place::Free(found, may_replace) => (path, replace) = (found, may_replace),
-                Place::Identical(path) => return Ok(Answer::identical(path)),
-                Place::Skipped => return Ok(Answer::skipped(plan.path.clone())),
+                // Nobody comes back for what is here, so it must not be kept.
+                Place::Identical(path) => {
+                    ready.discard();
+                    return Ok(Answer::identical(path));
+                }
+                Place::Skipped => {
+                    ready.discard();
+                    return Ok(Answer::skipped(plan.path.clone()));
+                }
             }
         }
     }

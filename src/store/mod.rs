@@ -316,6 +316,10 @@ impl Store {
         Ok(Offered::Upload(Box::new(upload)))
     }
 
+            if let Some(id) = plan.upload {
+                // What an earlier attempt left is of no use any more. Mostly there is none.
+                let _ = staging.remove(&id.to_string());
+            }
     /// Looks whether a plan needs bytes at all: `Some` is the answer if not.
     fn answer_at_once(&self, plan: &Plan, on_wait: &mut OnWait<'_>) -> Result<Option<Answer>> {
         let folder = match self.root.open_folder(&plan.path.parent()) {
