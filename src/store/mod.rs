@@ -22,6 +22,8 @@ mod receivers;
 mod rules;
 mod space;
 mod topics;
+#[cfg(test)]
+mod tests;
 mod underway;
 mod unflushed;
 mod uploads;

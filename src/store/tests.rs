@@ -1,0 +1,103 @@
+//! What of the store cannot be had through the programs, or only by chance.
+
+use super::*;
+use crate::connection::{Deadlines, Stream};
+use crate::transfer::{Sink, digest_bytes};
+use crate::wire::{PutKind, RawBytes, StoredOutcome, UploadId};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Barrier;
+use tempfile::TempDir;
+
+const ID: UploadId = UploadId([7; 16]);
+
+fn store() -> (TempDir, Store) {
+    let dir = TempDir::new().unwrap();
+    let config = Config {
+        directory: dir.path().to_owned(),
+        read_only: false,
+        overwrite: false,
+        max_file_size: None,
+        min_free_space: Some(0),
+        keep: Keep::default(),
+        rules: Vec::new(),
+    };
+    let store = Store::open(config).unwrap();
+    (dir, store)
+}
+
+/// Of a connection that nobody is at.
+fn interrupt() -> Interrupt {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    Stream::new(socket, Deadlines::SERVER).unwrap().interrupt()
+}
+
+fn path(text: &str) -> RemotePath {
+    RemotePath::parse(text.as_bytes()).unwrap()
+}
+
+fn plan(store: &Store, path: &str, upload: Option<UploadId>) -> Plan {
+    let put = Put {
+        path: RawBytes(path.as_bytes().to_vec()),
+        kind: PutKind::File,
+        size: None,
+        modified: None,
+        on_conflict: OnConflict::Rename,
+        upload,
+        digest: None,
+        ask: true,
+    };
+    store.plan(&put).unwrap()
+}
+
+fn offered(store: &Store, path: &str, on_wait: &mut OnWait<'_>) -> Upload {
+    match store.offer(plan(store, path, Some(ID)), interrupt(), on_wait).unwrap() {
+        Offered::Upload(upload) => *upload,
+        Offered::Answer(answer) => panic!("{answer:?}"),
+    }
+}
+
+fn begun(store: &Store, bytes: &[u8]) -> Upload {
+    let mut upload = offered(store, "f", &mut || Ok(()));
+    store.begin_upload(&mut upload, 0).unwrap();
+    upload.store(bytes).unwrap();
+    upload
+}
+
+fn finished(upload: Upload, bytes: &[u8]) -> Finished {
+    upload.finish(digest_bytes(bytes), digest_bytes(bytes)).unwrap()
+}
+
+#[test]
+fn of_those_who_wait_for_an_upload_the_newest_gets_it() {
+    let (_dir, store) = store();
+    let claims = &store.claims;
+    let held = claims.take(ID, interrupt(), &mut || Ok(())).unwrap();
+    std::thread::scope(|scope| {
+        // It waits by the time that it is asked to have patience.
+        let (waits, patience) = crossbeam_channel::bounded(1);
+        let older = scope.spawn(move || {
+            claims.take(ID, interrupt(), &mut || {
+                let _ = waits.try_send(());
+                Ok(())
+            })
+        });
+        patience.recv().unwrap();
+        let newest = scope.spawn(|| claims.take(ID, interrupt(), &mut || Ok(())));
+        assert_eq!(older.join().unwrap().unwrap_err().code(), ErrorCode::Superseded);
+        drop(held);
+        assert!(!newest.join().unwrap().unwrap().is_superseded());
+    });
+}
+
+#[test]
+fn a_prefix_is_not_hashed_for_whoever_is_superseded() {
+    let (_dir, store) = store();
+    drop(begun(&store, b"by"));
+    let claim = store.claims.take(ID, interrupt(), &mut || Ok(())).unwrap();
+    claim.supersede();
+    let staging = store.writable().unwrap();
+    let opened = Upload::open(staging, plan(&store, "f", Some(ID)), &ID.to_string(), Some(claim), &mut || Ok(()));
+    assert_eq!(opened.unwrap_err().code(), ErrorCode::Superseded);
+    assert_eq!(offered(&store, "f", &mut || Ok(())).length(), 2);
+}
