@@ -367,9 +367,16 @@ impl Store {
             let is_dead = sweep == Sweep::Start && name.starts_with(TEMPORARY);
             if !is_dead && age < keep {
                 swept.kept = swept.kept.saturating_add(1);
-            } else if staging.remove(&name).is_ok() {
-                swept.removed = swept.removed.saturating_add(1);
-                swept.bytes = swept.bytes.saturating_add(size);
+                continue;
+            }
+            // One that was taken up again is of age until its first byte comes.
+            match self.claims.unless_held(&name, || staging.remove(&name)) {
+                None => swept.kept = swept.kept.saturating_add(1),
+                Some(Err(_)) => {}
+                Some(Ok(())) => {
+                    swept.removed = swept.removed.saturating_add(1);
+                    swept.bytes = swept.bytes.saturating_add(size);
+                }
             }
         }
         Ok(swept)

@@ -69,6 +69,21 @@ fn finished(upload: Upload, bytes: &[u8]) -> Finished {
 }
 
 #[test]
+fn a_sweep_leaves_what_was_taken_up_again() {
+    let (_dir, store) = store();
+    drop(begun(&store, b"by"));
+    let mut upload = offered(&store, "f", &mut || Ok(()));
+    let swept = store.sweep(Sweep::Running, Duration::ZERO).unwrap();
+    assert_eq!((swept.removed, swept.kept), (0, 1));
+    store.begin_upload(&mut upload, 2).unwrap();
+    upload.store(b"tes").unwrap();
+    let answers = store.commit(vec![finished(upload, b"bytes")], &mut || Ok(()));
+    assert_eq!(answers[0].as_ref().unwrap().outcome, StoredOutcome::New);
+    drop(begun(&store, b"more"));
+    assert_eq!(store.sweep(Sweep::Running, Duration::ZERO).unwrap().removed, 1);
+}
+
+#[test]
 fn of_those_who_wait_for_an_upload_the_newest_gets_it() {
     let (_dir, store) = store();
     let claims = &store.claims;
