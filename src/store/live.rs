@@ -217,6 +217,12 @@ impl LiveUpload {
 
     fn is_open(&self) -> bool {
         matches!(self.lock().stage, Stage::Coming | Stage::Away(_))
+    /// Lets nothing be noted of it for as long as the answer lives.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Sized {
+        self.lock()
+    }
+
     }
 
     fn away_since(&self) -> Option<Instant> {
@@ -360,6 +366,8 @@ impl LiveReader {
     /// Whether what was read is still what was sent.
     ///
     /// # Errors
+                // Bytes that cannot be had any more must be asked for again.
+                Stage::Arrived(_) if there > 0 => return Err(changed()),
     /// [`ErrorCode::Changed`].
     pub fn is_right(&self) -> Result<()> {
         self.check(&self.upload.lock())

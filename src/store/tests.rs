@@ -106,6 +106,43 @@ fn of_those_who_wait_for_an_upload_the_newest_gets_it() {
 }
 
 #[test]
+fn an_upload_is_away_before_another_connection_can_take_it_over() {
+    let (_dir, store) = store();
+    // Nothing is there that would be hashed, with patience asked for.
+    let upload = begun(&store, b"");
+    let live = store.live.find(store.live_id(ID).unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        // Whoever leaves comes no further than to this.
+        let mut noting = Some(live.hold());
+        scope.spawn(move || drop(upload));
+        let upload = offered(&store, "f", &mut || {
+            noting = None;
+            Ok(())
+        });
+        assert!(noting.is_none(), "the claim was let go before that");
+        assert_eq!(upload.length(), 0);
+    });
+}
+
+#[test]
+fn a_reader_that_has_not_read_all_does_not_hear_of_the_end() {
+    let (dir, store) = store();
+    std::fs::write(dir.path().join("f"), "bytes").unwrap();
+    let id = store.live_id(ID).unwrap();
+    let begin = || {
+        let file = std::fs::File::open(dir.path().join("f")).unwrap();
+        store.live.begin(LiveUpload::new(id, path("f"), None, None), 5, false, file)
+    };
+    let sender = begin();
+    let mut reader = store.live.find(id).unwrap().read(0, None).unwrap();
+    drop(begin());
+    sender.arrived(End { path: path("f"), digest: digest_bytes(b"bytes"), number: None });
+    assert_eq!(reader.next(Duration::ZERO, Duration::ZERO).unwrap_err().code(), ErrorCode::Changed);
+    reader.advance(5);
+    assert!(matches!(reader.next(Duration::ZERO, Duration::ZERO).unwrap(), Next::Arrived(_)));
+}
+
+#[test]
 fn a_prefix_is_not_hashed_for_whoever_is_superseded() {
     let (_dir, store) = store();
     drop(begun(&store, b"by"));

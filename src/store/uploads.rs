@@ -59,11 +59,12 @@ pub struct Finished {
     pub plan: Plan,
     /// The file.
     pub verified: Verified,
+    /// What those who follow it see of it. Dropped before the claim goes, as fields are in their order: whoever takes the
+    /// upload over begins after that, and is not taken for the one that left.
+    pub(super) live: Option<LiveSender>,
     /// Held until the file has its name: whoever came with the same identity before that would find the partial file, and
     /// change it under its new name.
     pub(super) claim: Option<Claim>,
-    /// What those who follow it see of it.
-    pub(super) live: Option<LiveSender>,
 }
 
 /// An upload that a connection is receiving.
@@ -73,8 +74,9 @@ pub struct Upload {
     pub plan: Plan,
     staged: Staged,
     hasher: blake3::Hasher,
-    claim: Option<Claim>,
+    /// Dropped before the claim, as in [`Finished`].
     live: Option<LiveSender>,
+    claim: Option<Claim>,
 }
 
 /// The uploads that connections hold.
@@ -85,8 +87,6 @@ pub(super) struct Claims {
     changed: Condvar,
 }
 
-#[derive(Debug)]
-struct Holder {
 #[derive(Debug, Default)]
 struct Held {
     holders: HashMap<UploadId, Holder>,
@@ -98,6 +98,8 @@ struct Held {
 /// Who came when.
 type Ticket = u64;
 
+#[derive(Debug)]
+struct Holder {
     interrupt: Interrupt,
     superseded: Arc<AtomicBool>,
 }
@@ -112,12 +114,12 @@ pub(super) struct Claim {
 
 impl Claims {
     /// Takes an upload id, from another connection if need be. `on_wait` is called now and then until that one lets go.
-    pub(super) fn take(
-        self: &Arc<Self>,
     ///
     /// # Errors
     /// [`ErrorCode::Superseded`] if somebody newer waits for it: of a sender that came back again and again, only the
     /// last connection is alive. [`ErrorCode::Unavailable`] if it is not let go in time; that of `on_wait`.
+    pub(super) fn take(
+        self: &Arc<Self>,
         id: UploadId,
         interrupt: Interrupt,
         on_wait: &mut dyn FnMut() -> Result<()>,
@@ -148,12 +150,12 @@ impl Claims {
                 }
             }
         }
-        let superseded = Arc::new(AtomicBool::new(false));
-        held.holders.insert(id, Holder { interrupt, superseded: Arc::clone(&superseded) });
         if !held.is_next(id, ticket) {
             return Err(superseded());
         }
         held.leave_line(id, ticket);
+        let superseded = Arc::new(AtomicBool::new(false));
+        held.holders.insert(id, Holder { interrupt, superseded: Arc::clone(&superseded) });
         Ok(Claim { claims: Arc::clone(self), id, superseded })
     }
 
@@ -208,8 +210,6 @@ impl Drop for Claim {
     }
 }
 
-impl Upload {
-    /// Begins or resumes the partial file of an upload. Without a claim it cannot be resumed, and is gone when it breaks off.
 fn superseded() -> Error {
     Error::refused(ErrorCode::Superseded, "another connection took this upload over")
 }
@@ -218,6 +218,8 @@ fn still_held() -> Error {
     Error::refused(ErrorCode::Unavailable, "another connection is still receiving this upload")
 }
 
+impl Upload {
+    /// Begins or resumes the partial file of an upload. Without a claim it cannot be resumed, and is gone when it breaks off.
     ///
     /// `on_wait` is called now and then while what is there is hashed.
     pub(super) fn open(
@@ -334,11 +336,11 @@ fn still_held() -> Error {
         let length = self.staged.length();
         let mut done = 0;
         while done < length {
-            let step = HASH_STEP.min(length.saturating_sub(done));
-            let read = hash_range(&mut self.hasher, self.staged.file(), done, step);
             if self.is_superseded() {
                 return Err(superseded());
             }
+            let step = HASH_STEP.min(length.saturating_sub(done));
+            let read = hash_range(&mut self.hasher, self.staged.file(), done, step);
             if !read.map_err(|error| Error::local("read", "a partial upload", error))? {
                 return Err(Error::local("read", "a partial upload", rustix::io::Errno::IO));
             }
