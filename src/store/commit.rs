@@ -94,7 +94,12 @@ impl Store {
         if group.is_empty() {
             return Vec::new();
         }
-        with_flusher(|flusher| self.commit_with(flusher, group, on_wait))
+        // A peer that is gone is noticed later; what it sent is whole, and news for others.
+        let mut on_wait = || {
+            let _ = on_wait();
+            Ok(())
+        };
+        with_flusher(|flusher| self.commit_with(flusher, group, &mut on_wait))
     }
 
     fn commit_with<'a>(
@@ -251,7 +256,7 @@ impl Store {
                 Err(NotCommitted::Taken(back)) => ready = back,
             }
             let (size, digest) = (ready.length(), ready.digest());
-            let mut is_same = |found: &OpenFile| Ok(self.digest(found, on_wait)? == digest);
+            let mut is_same = |found: &OpenFile| self.has_content(found, digest, on_wait);
             match find_place(&self.root, folder, &plan.path, Some(size), plan.on_conflict, &mut is_same)? {
                 Place::Free(found, may_replace) => (path, replace) = (found, may_replace),
                 // Nobody comes back for what is here, so it must not be kept.

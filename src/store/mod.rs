@@ -257,6 +257,15 @@ impl Store {
     ///
     /// # Errors
     /// The refusals of PROTOCOL.md, section 8, that need no look at the disk.
+    /// Whether an open file has the content of this digest. One that changes meanwhile has not: that is no answer to whoever
+    /// sends something of this name.
+    fn has_content(&self, open: &OpenFile, digest: Digest, on_wait: &mut OnWait<'_>) -> Result<bool> {
+        match self.digest(open, on_wait) {
+            Err(error) if error.code() == ErrorCode::Changed => Ok(false),
+            found => Ok(found? == digest),
+        }
+    }
+
     pub fn plan(&self, put: &Put) -> Result<Plan> {
         let path = self.plan_path(&put.path)?;
         if put.on_conflict == OnConflict::Overwrite && !self.config.overwrite {
@@ -329,7 +338,7 @@ impl Store {
             result => result?,
         };
         let mut is_same = |found: &OpenFile| match plan.digest {
-            Some(digest) => Ok(self.digest(found, on_wait)? == digest),
+            Some(digest) => self.has_content(found, digest, on_wait),
             None => Ok(false),
         };
         let place = find_place(&self.root, folder.as_fd(), &plan.path, plan.size, plan.on_conflict, &mut is_same)?;

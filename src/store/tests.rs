@@ -84,6 +84,33 @@ fn a_sweep_leaves_what_was_taken_up_again() {
 }
 
 #[test]
+fn a_file_that_changes_while_it_is_compared_is_another_one() {
+    let (dir, store) = store();
+    std::fs::write(dir.path().join("f"), "bytes").unwrap();
+    let open = store.open_file(&path("f")).unwrap();
+    let has_content = || store.has_content(&open, digest_bytes(b"bytes"), &mut || Ok(())).unwrap();
+    assert!(has_content());
+    std::fs::write(dir.path().join("f"), "other").unwrap();
+    assert!(!has_content());
+}
+
+#[test]
+fn a_sender_that_is_gone_does_not_end_the_commit_of_what_it_sent() {
+    let (_dir, store) = store();
+    assert!(store.commit(vec![finished(begun(&store, b"bytes"), b"bytes")], &mut || Ok(()))[0].is_ok());
+    let again = finished(begun(&store, b"bytes"), b"bytes");
+    // As if somebody were at the file for so long that the sender must be told.
+    let there = store.underway.add(&store.open_file(&path("f")).unwrap().file).unwrap();
+    let mut told = 0;
+    let answers = store.commit(vec![again], &mut || {
+        told += 1;
+        store.underway.remove(&[there.inode]);
+        Err(Error::disconnected("tell the sender"))
+    });
+    assert_eq!((answers[0].as_ref().unwrap().outcome, told), (StoredOutcome::Identical, 1));
+}
+
+#[test]
 fn of_those_who_wait_for_an_upload_the_newest_gets_it() {
     let (_dir, store) = store();
     let claims = &store.claims;
