@@ -14,6 +14,7 @@ mod expire;
 mod figures;
 mod flush;
 mod followers;
+mod inodes;
 mod journal;
 mod list;
 mod live;
