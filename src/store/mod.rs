@@ -105,6 +105,8 @@ pub struct Store {
     unflushed: Arc<Unflushed>,
     /// Held while a file is replaced, and while one is looked at and removed.
     replacing: Mutex<()>,
+    /// Held while an arrival is made up for, or noticed, from the last look at the file on: it is one arrival.
+    arriving: Mutex<()>,
 }
 
 /// What a PUT that asks is answered with.
@@ -163,6 +165,7 @@ impl Store {
             receivers,
             underway: Underway::default(),
             replacing: Mutex::default(),
+            arriving: Mutex::default(),
             journal,
         })
     }

@@ -111,6 +111,28 @@ fn a_sender_that_is_gone_does_not_end_the_commit_of_what_it_sent() {
 }
 
 #[test]
+fn what_was_lost_arrives_once_however_many_find_it() {
+    let (dir, store) = store();
+    let folder = store.root.open_folder(&RemoteFolder::ROOT).unwrap();
+    for number in 0..20 {
+        let name = format!("f{number}");
+        std::fs::write(dir.path().join(&name), "bytes").unwrap();
+        let barrier = Barrier::new(2);
+        let settle = || {
+            barrier.wait();
+            let digest = Some(digest_bytes(b"bytes"));
+            let plan = plan(&store, &name, None);
+            store.settle_arrival(folder.as_fd(), &path(&name), digest, &plan, &mut || Ok(())).unwrap()
+        };
+        let numbers = std::thread::scope(|scope| {
+            let other = scope.spawn(settle);
+            (settle(), other.join().unwrap())
+        });
+        assert_eq!(numbers, (Some(number + 1), Some(number + 1)));
+    }
+}
+
+#[test]
 fn of_those_who_wait_for_an_upload_the_newest_gets_it() {
     let (_dir, store) = store();
     let claims = &store.claims;

@@ -10,14 +10,14 @@ use super::uploads::{OnIdentical, Plan, Upload};
 use super::watch::changed_at;
 use super::{Arrival, Follower, Journal, NewArrival, Notice, OnWait, Span, Store};
 use crate::error::{Error, Result};
-use crate::root::{OpenFile, nanoseconds};
+use crate::root::{FileState, OpenFile};
 use crate::wire::{
     Digest, ErrorCode, LiveId, ReceiptOutcome, Receiver, ReceiverState, RemoteFolder, RemotePath, StoredOutcome,
     SubscriberId, UploadId, Version,
 };
 use rustix::fs::{AtFlags, statat};
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// Arrivals read from the journal at a time.
@@ -207,9 +207,9 @@ impl Store {
         on_wait: &mut OnWait<'_>,
     ) -> Result<Option<u64>> {
         let Some(journal) = self.journal() else { return Ok(None) };
-        let Ok(stat) = statat(folder, path.name(), AtFlags::SYMLINK_NOFOLLOW) else { return Ok(None) };
-        let (size, modified) =
-            (u64::try_from(stat.st_size).unwrap_or(0), nanoseconds(stat.st_mtime, stat.st_mtime_nsec));
+        let look = || statat(folder, path.name(), AtFlags::SYMLINK_NOFOLLOW).ok();
+        let Some(stat) = look() else { return Ok(None) };
+        let FileState { size, modified, version, .. } = FileState::of(&stat);
         let is_news = plan.on_identical == OnIdentical::Announce;
         if let (false, Some(number)) = (is_news, journal.holds(path, stat.st_ino, size, modified)) {
             return Ok(Some(number));
@@ -221,11 +221,26 @@ impl Store {
             Some(digest) => digest,
             None => self.digest(&self.root.open_file(path)?, on_wait)?,
         };
+        // The watch, and who sends the same, may be at it as well: whoever is second finds what the first one did.
+        let _alone = (!is_news).then(|| self.arriving());
+        if !is_news {
+            if !look().is_some_and(|stat| FileState::of(&stat).version == version) {
+                return Ok(None);
+            }
+            if let Some(number) = journal.holds(path, stat.st_ino, size, modified) {
+                return Ok(Some(number));
+            }
+        }
         // What was lost is not known to be this upload.
         let live = plan.upload.filter(|_| is_news).and_then(|upload| self.live_id(upload));
         let (path, inode, publisher) = (path.clone(), stat.st_ino, plan.publisher.clone());
         let new = NewArrival { path, size, digest, modified, time: now(), inode, live, publisher };
         Ok(self.announce(vec![new])?.first().copied())
+    }
+
+    /// Whoever holds this is alone with the question whether a file has arrived.
+    pub(super) fn arriving(&self) -> MutexGuard<'_, ()> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends what is live of uploads, as their answers say.
