@@ -9,6 +9,7 @@ use hostdir::wire::{
     RawBytes, Receipt, ReceiptOutcome, Receiver, ReceiverState, Receivers, Reply, Request, StoredOutcome, Subscribe,
     Subscribed, SubscriberId, TransferId,
 };
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
@@ -447,3 +448,35 @@ fn a_stream_may_be_quiet_for_longer_than_a_file() {
     stream.send(Request::Finish(Finish { digest: digest_of(b"late") })).unwrap();
     stream.stored().unwrap().unwrap();
 }
+#[test]
+fn what_the_kernel_kept_no_event_of_arrives_also_in_a_folder_that_was_moved_here() {
+    let (dir, server) = served();
+    server.logged(Log::Events, &["event=watch", "folders="]);
+    let outside = TempDir::new_in(dir.path().parent().unwrap()).unwrap();
+    fs::create_dir_all(outside.path().join("tree")).unwrap();
+    fs::write(outside.path().join("tree/old"), "1").unwrap();
+    let mut follower = server.client();
+    subscribe(&mut follower, following(&[""]));
+    // Each rests for a second, so the other one is older than that.
+    for name in ["a", "b"] {
+        fs::write(dir.path().join(name), name).unwrap();
+        assert_eq!(paths(&mut follower, 1), [name]);
+    }
+    let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    server.signal(Signal::STOP);
+    for _ in 0..most {
+        // The kernel counts what follows itself as one.
+        for name in ["a", "b"] {
+            fs::File::options().append(true).open(dir.path().join(name)).unwrap();
+        }
+    }
+    fs::rename(outside.path().join("tree"), dir.path().join("tree")).unwrap();
+    fs::write(dir.path().join("c"), "c").unwrap();
+    server.signal(Signal::CONT);
+    let mut found = paths(&mut follower, 2);
+    found.sort();
+    assert_eq!(found, ["c", "tree/old"]);
+    fs::write(dir.path().join("tree/new"), "2").unwrap();
+    assert_eq!(paths(&mut follower, 1), ["tree/new"]);
+}
+
