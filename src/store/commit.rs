@@ -112,8 +112,8 @@ impl Store {
         let (mut claims, mut plans, mut files, mut senders) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for finished in group {
             claims.extend(finished.claim);
-            plans.push(finished.plan);
             senders.push(finished.live.map(|live| (live, finished.verified.digest())));
+            plans.push(finished.plan);
             files.push(finished.verified);
         }
         let mut folders = Folders::new();
@@ -127,7 +127,7 @@ impl Store {
         let answers = self.settle_group(placed, flushed, on_wait);
         for (sender, answer) in senders.into_iter().zip(&answers) {
             if let Some((sender, digest)) = sender {
-                Self::end_live(sender, digest, answer);
+                self.end_live(sender, digest, answer);
             }
         }
         answers

@@ -22,9 +22,9 @@ mod narrow;
 mod receivers;
 mod rules;
 mod space;
-mod topics;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod underway;
 mod unflushed;
 mod uploads;
@@ -257,10 +257,6 @@ impl Store {
         }
     }
 
-    /// Checks what a PUT of a file asks for against the rules of this host directory.
-    ///
-    /// # Errors
-    /// The refusals of PROTOCOL.md, section 8, that need no look at the disk.
     /// Whether an open file has the content of this digest. One that changes meanwhile has not: that is no answer to whoever
     /// sends something of this name.
     fn has_content(&self, open: &OpenFile, digest: Digest, on_wait: &mut OnWait<'_>) -> Result<bool> {
@@ -270,6 +266,10 @@ impl Store {
         }
     }
 
+    /// Checks what a PUT of a file asks for against the rules of this host directory.
+    ///
+    /// # Errors
+    /// The refusals of PROTOCOL.md, section 8, that need no look at the disk.
     pub fn plan(&self, put: &Put) -> Result<Plan> {
         let path = self.plan_path(&put.path)?;
         if put.on_conflict == OnConflict::Overwrite && !self.config.overwrite {
@@ -316,6 +316,11 @@ impl Store {
         let staging = self.writable()?;
         let claim = plan.upload.map(|id| self.claims.take(id, interrupt, on_wait)).transpose()?;
         if let Some(answer) = self.answer_at_once(&plan, on_wait)? {
+            if let Some(id) = plan.upload {
+                // What an earlier attempt left is of no use any more. Mostly there is none.
+                let _ = staging.remove(&id.to_string());
+                self.give_up_away(id);
+            }
             return Ok(Offered::Answer(answer));
         }
         let upload = match (plan.upload, claim) {
@@ -331,10 +336,6 @@ impl Store {
         Ok(Offered::Upload(Box::new(upload)))
     }
 
-            if let Some(id) = plan.upload {
-                // What an earlier attempt left is of no use any more. Mostly there is none.
-                let _ = staging.remove(&id.to_string());
-            }
     /// Looks whether a plan needs bytes at all: `Some` is the answer if not.
     fn answer_at_once(&self, plan: &Plan, on_wait: &mut OnWait<'_>) -> Result<Option<Answer>> {
         let folder = match self.root.open_folder(&plan.path.parent()) {

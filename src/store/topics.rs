@@ -244,13 +244,26 @@ impl Store {
     }
 
     /// Ends what is live of uploads, as their answers say.
-    pub(super) fn end_live(mut sender: LiveSender, digest: Digest, answer: &Result<Answer>) {
+    pub(super) fn end_live(&self, mut sender: LiveSender, digest: Digest, answer: &Result<Answer>) {
         match answer {
             Ok(answer) if answer.outcome != StoredOutcome::Skipped => {
-                sender.arrived(End { path: answer.path.clone(), digest, number: answer.number });
+                let end = End { path: answer.path.clone(), digest, number: answer.number };
+                if self.has_arrived(sender.id()) { sender.arrived(end) } else { sender.recognised(end) }
             }
             _ => sender.abandon(),
         }
+    }
+
+    /// The sender of an upload that is away was told that its bytes are not needed.
+    pub(super) fn give_up_away(&self, upload: UploadId) {
+        if let Some(id) = self.live_id(upload).filter(|id| !self.has_arrived(*id)) {
+            self.live.give_up_away(id);
+        }
+    }
+
+    /// Whether followers were told of an arrival of this live id, now or before: then it did not come to nothing.
+    fn has_arrived(&self, live: LiveId) -> bool {
+        self.journal().is_some_and(|journal| journal.find_live(live).is_some())
     }
 }
 
