@@ -203,7 +203,7 @@ impl Watch {
                     FileType::Directory => folders.push(RemoteFolder::from(path)),
                     FileType::RegularFile => {
                         let is_sought = stat().is_ok_and(|stat| is_sought(store, &path, &stat, &sought));
-                        if is_sought && !self.expect(path) {
+                        if is_sought && !self.pending.contains_key(&path) && !self.expect(path) {
                             self.leave_out(place, &sought);
                         }
                     }
