@@ -30,6 +30,8 @@ const TMPFS: u64 = 0x0102_1994;
 const PIECE: u64 = 64 * 1024;
 /// Below this many bytes, preallocation costs more than it gains.
 const PREALLOCATE_FROM: u64 = 1024 * 1024;
+/// What `st_blocks` counts in (`stat(2)`).
+const BLOCK: u64 = 512;
 
 /// The directory that staged files grow in: `.hostdir/partial` below a root.
 #[derive(Debug)]
@@ -183,6 +185,14 @@ impl Staging {
             }
         }
         Ok(found)
+    }
+
+    /// Bytes of the disk that a leftover takes, reserved ones too; 0 if there is none.
+    #[must_use]
+    pub fn allocated(&self, name: &str) -> u64 {
+        let stat = statat(&self.partial, name, AtFlags::SYMLINK_NOFOLLOW);
+        let blocks = stat.map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0));
+        blocks.saturating_mul(BLOCK)
     }
 
     /// Removes a leftover.
@@ -399,6 +409,11 @@ impl Ready {
     #[must_use]
     pub fn file(&self) -> &File {
         &self.staged.file
+    }
+
+    /// Its content is not needed: the file is removed, also one that was to be kept.
+    pub fn discard(mut self) {
+        self.staged.discard();
     }
 
     /// Gives the file its name in `folder`, in one step.

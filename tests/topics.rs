@@ -9,6 +9,7 @@ use hostdir::wire::{
     RawBytes, Receipt, ReceiptOutcome, Receiver, ReceiverState, Receivers, Reply, Request, StoredOutcome, Subscribe,
     Subscribed, SubscriberId, TransferId,
 };
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
@@ -351,6 +352,51 @@ fn a_lost_acknowledgement_is_one_arrival() {
 }
 
 #[test]
+fn who_follows_hears_that_an_upload_will_not_arrive_whose_content_is_there() {
+    let (_dir, server) = served();
+    let (mut follower, mut reader) = (server.client(), server.client());
+    subscribe(&mut follower, following(&[""]));
+    let bytes = content(8, MIB);
+    let first = server.client().put_asking(live_put("f", None, 8), &bytes).unwrap().unwrap();
+    assert_eq!(first.number, Some(1));
+    arriving(&mut follower);
+    arrived(&mut follower);
+    // Its digest is not known before it is here.
+    let mut sender = server.client();
+    begin(&mut sender, live_put("f", None, 9), 0);
+    let coming = arriving(&mut follower);
+    live_get(&mut reader, &coming);
+    sender.data(&bytes).unwrap();
+    assert_eq!(take(&mut reader, MIB), bytes);
+    sender.send(Request::Finish(Finish { digest: digest_of(&bytes) })).unwrap();
+    let stored = sender.stored().unwrap().unwrap();
+    assert_eq!((stored.outcome, stored.number), (StoredOutcome::Identical, Some(1)));
+    assert!(matches!(event(&mut reader), Reply::End(end) if end.digest == Some(digest_of(&bytes))));
+    assert_eq!(event(&mut follower), Reply::Abandoned(Abandoned { live: coming.live, path: coming.path }));
+    // Of one that has arrived that is not said, whenever its sender comes back.
+    server.client().put_asking(live_put("f", None, 8), &bytes).unwrap().unwrap();
+    arriving(&mut follower);
+    server.client().put("g", b"").unwrap().unwrap();
+    assert_eq!(arrived(&mut follower).number, 2);
+}
+
+#[test]
+fn an_upload_that_broke_off_is_abandoned_when_its_sender_hears_that_it_is_not_needed() {
+    let (_dir, server) = served();
+    let (mut sender, mut follower) = (server.client(), server.client());
+    subscribe(&mut follower, following(&[""]));
+    let bytes = content(9, MIB);
+    begin(&mut sender, live_put("f", Some(MIB), 10), 0);
+    let coming = arriving(&mut follower);
+    drop(sender);
+    server.client().put("f", &bytes).unwrap().unwrap();
+    arrived(&mut follower);
+    let put = Put { digest: Some(digest_of(&bytes)), ..live_put("f", Some(MIB), 10) };
+    assert_eq!(server.client().ask(put).unwrap().unwrap_err().unwrap().outcome, StoredOutcome::Identical);
+    assert_eq!(event(&mut follower), Reply::Abandoned(Abandoned { live: coming.live, path: coming.path }));
+}
+
+#[test]
 fn a_publisher_learns_who_received_its_file() {
     let (_dir, server) = served();
     let mut followers: Vec<RawClient> = (0..3).map(|_| server.client()).collect();
@@ -407,6 +453,38 @@ fn files_that_come_by_other_means_arrive_once_when_they_are_complete() {
     server.client().put("up", b"x").unwrap().unwrap();
     fs::write(dir.path().join("last"), "z").unwrap();
     assert_eq!(paths(&mut follower, 2), ["up", "last"]);
+}
+
+#[test]
+fn what_the_kernel_kept_no_event_of_arrives_also_in_a_folder_that_was_moved_here() {
+    let (dir, server) = served();
+    server.logged(Log::Events, &["event=watch", "folders="]);
+    let outside = TempDir::new_in(dir.path().parent().unwrap()).unwrap();
+    fs::create_dir_all(outside.path().join("tree")).unwrap();
+    fs::write(outside.path().join("tree/old"), "1").unwrap();
+    let mut follower = server.client();
+    subscribe(&mut follower, following(&[""]));
+    // Each rests for a second, so the other one is older than that.
+    for name in ["a", "b"] {
+        fs::write(dir.path().join(name), name).unwrap();
+        assert_eq!(paths(&mut follower, 1), [name]);
+    }
+    let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    server.signal(Signal::STOP);
+    for _ in 0..most {
+        // The kernel counts what follows itself as one.
+        for name in ["a", "b"] {
+            fs::File::options().append(true).open(dir.path().join(name)).unwrap();
+        }
+    }
+    fs::rename(outside.path().join("tree"), dir.path().join("tree")).unwrap();
+    fs::write(dir.path().join("c"), "c").unwrap();
+    server.signal(Signal::CONT);
+    let mut found = paths(&mut follower, 2);
+    found.sort();
+    assert_eq!(found, ["c", "tree/old"]);
+    fs::write(dir.path().join("tree/new"), "2").unwrap();
+    assert_eq!(paths(&mut follower, 1), ["tree/new"]);
 }
 
 #[test]

@@ -363,6 +363,39 @@ fn many_that_only_ask_can_be_pipelined() {
 }
 
 #[test]
+fn an_upload_that_was_not_needed_leaves_nothing_behind() {
+    let (dir, server) = served(&[]);
+    let (there, other) = (content(1, MIB), content(2, MIB));
+    for (number, bytes, on_conflict, outcome) in [
+        (1, &there, OnConflict::Rename, StoredOutcome::Identical),
+        (2, &other, OnConflict::Skip, StoredOutcome::Skipped),
+    ] {
+        let (name, mut client) = (format!("f{number}"), server.client());
+        client.ask(Put { on_conflict, ..resumable(&name, bytes, upload_id(number)) }).unwrap().unwrap();
+        // The name is taken only now, so the bytes come all the same.
+        server.client().put(&name, &there).unwrap().unwrap();
+        client.upload_from(0, bytes).unwrap();
+        assert_eq!((client.stored().unwrap().unwrap().outcome, partials(dir.path())), (outcome, 0));
+    }
+}
+
+#[test]
+fn what_is_left_of_an_upload_goes_when_its_content_is_there() {
+    let (dir, server) = served(&[]);
+    let bytes = content(1, 2 * MIB);
+    for (number, on_conflict, outcome) in
+        [(1, OnConflict::Rename, StoredOutcome::Identical), (2, OnConflict::Skip, StoredOutcome::Skipped)]
+    {
+        let put = Put { on_conflict, ..resumable("f", &bytes, upload_id(number)) };
+        cut_after(&server, dir.path(), resumable("g", &bytes, upload_id(number)), &bytes, MIB);
+        server.client().put("f", &bytes).unwrap().unwrap();
+        let digest = (on_conflict == OnConflict::Rename).then(|| digest_of(&bytes));
+        let stored = server.client().ask(Put { digest, ..put }).unwrap().unwrap_err().unwrap();
+        assert_eq!((stored.outcome, partials(dir.path())), (outcome, 0));
+    }
+}
+
+#[test]
 fn two_writers_of_one_name_end_in_two_whole_files() {
     let (dir, server) = served(&[]);
     let contents: Vec<_> = (0..8).map(|seed| content(seed, 300_000)).collect();

@@ -94,7 +94,12 @@ impl Store {
         if group.is_empty() {
             return Vec::new();
         }
-        with_flusher(|flusher| self.commit_with(flusher, group, on_wait))
+        // A peer that is gone is noticed later; what it sent is whole, and news for others.
+        let mut on_wait = || {
+            let _ = on_wait();
+            Ok(())
+        };
+        with_flusher(|flusher| self.commit_with(flusher, group, &mut on_wait))
     }
 
     fn commit_with<'a>(
@@ -107,8 +112,8 @@ impl Store {
         let (mut claims, mut plans, mut files, mut senders) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for finished in group {
             claims.extend(finished.claim);
-            plans.push(finished.plan);
             senders.push(finished.live.map(|live| (live, finished.verified.digest())));
+            plans.push(finished.plan);
             files.push(finished.verified);
         }
         let mut folders = Folders::new();
@@ -122,7 +127,7 @@ impl Store {
         let answers = self.settle_group(placed, flushed, on_wait);
         for (sender, answer) in senders.into_iter().zip(&answers) {
             if let Some((sender, digest)) = sender {
-                Self::end_live(sender, digest, answer);
+                self.end_live(sender, digest, answer);
             }
         }
         answers
@@ -251,11 +256,18 @@ impl Store {
                 Err(NotCommitted::Taken(back)) => ready = back,
             }
             let (size, digest) = (ready.length(), ready.digest());
-            let mut is_same = |found: &OpenFile| Ok(self.digest(found, on_wait)? == digest);
+            let mut is_same = |found: &OpenFile| self.has_content(found, digest, on_wait);
             match find_place(&self.root, folder, &plan.path, Some(size), plan.on_conflict, &mut is_same)? {
                 Place::Free(found, may_replace) => (path, replace) = (found, may_replace),
-                Place::Identical(path) => return Ok(Answer::identical(path)),
-                Place::Skipped => return Ok(Answer::skipped(plan.path.clone())),
+                // Nobody comes back for what is here, so it must not be kept.
+                Place::Identical(path) => {
+                    ready.discard();
+                    return Ok(Answer::identical(path));
+                }
+                Place::Skipped => {
+                    ready.discard();
+                    return Ok(Answer::skipped(plan.path.clone()));
+                }
             }
         }
     }

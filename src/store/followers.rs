@@ -27,7 +27,7 @@ const LINGER: Duration = Duration::from_secs(2);
 pub enum Notice {
     /// Its bytes are coming.
     Arriving(Arc<LiveUpload>),
-    /// It will not arrive.
+    /// It will not arrive: its sender gave it up, or its content was there already.
     Abandoned(Arc<LiveUpload>),
 }
 

@@ -164,6 +164,13 @@ impl LiveUploads {
         }
     }
 
+    /// Gives up one whose sender is away.
+    pub(super) fn give_up_away(&self, id: LiveId) {
+        if let Some(upload) = self.find(id).filter(|upload| upload.away_since().is_some()) {
+            self.abandon(&upload);
+        }
+    }
+
     fn abandon(&self, upload: &Arc<LiveUpload>) {
         self.end(upload, Stage::Abandoned);
         self.followers.notify(Notice::Abandoned(Arc::clone(upload)));
@@ -208,6 +215,12 @@ impl LiveUpload {
         let reader = LiveReader { upload: Arc::clone(self), position: offset, rewinds };
         reader.check(&self.lock())?;
         Ok(reader)
+    }
+
+    /// Lets nothing be noted of it for as long as the answer lives.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Sized {
+        self.lock()
     }
 
     /// Whether its bytes are coming.
@@ -264,6 +277,11 @@ impl State {
 }
 
 impl LiveSender {
+    /// Which upload it is.
+    pub(super) fn id(&self) -> LiveId {
+        self.upload.id
+    }
+
     /// So many bytes are there now.
     pub(super) fn advance(&self, length: u64) {
         self.upload.with_state(|state| state.length = length);
@@ -281,6 +299,13 @@ impl LiveSender {
     pub(super) fn arrived(mut self, end: End) {
         self.fate = Fate::Over;
         self.uploads.end(&self.upload, Stage::Arrived(end));
+    }
+
+    /// The upload is there, and was before: who reads it hears how it ended, and who follows, that it will not arrive.
+    pub(super) fn recognised(mut self, end: End) {
+        self.fate = Fate::Over;
+        self.uploads.end(&self.upload, Stage::Arrived(end));
+        self.uploads.followers.notify(Notice::Abandoned(Arc::clone(&self.upload)));
     }
 
     /// Nobody will come back to this upload.
@@ -341,6 +366,8 @@ impl LiveReader {
                 return Ok(Next::Bytes(Arc::clone(file), there));
             }
             match &state.stage {
+                // Bytes that cannot be had any more must be asked for again.
+                Stage::Arrived(_) if there > 0 => return Err(changed()),
                 Stage::Arrived(end) => return Ok(Next::Arrived(end.clone())),
                 Stage::Abandoned => return Err(Error::refused(ErrorCode::Abandoned, "its sender gave it up")),
                 Stage::Away(since) if since.elapsed() >= away => {

@@ -14,6 +14,7 @@ mod expire;
 mod figures;
 mod flush;
 mod followers;
+mod inodes;
 mod journal;
 mod list;
 mod live;
@@ -21,6 +22,8 @@ mod narrow;
 mod receivers;
 mod rules;
 mod space;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod underway;
 mod unflushed;
@@ -102,6 +105,8 @@ pub struct Store {
     unflushed: Arc<Unflushed>,
     /// Held while a file is replaced, and while one is looked at and removed.
     replacing: Mutex<()>,
+    /// Held while an arrival is made up for, or noticed, from the last look at the file on: it is one arrival.
+    arriving: Mutex<()>,
 }
 
 /// What a PUT that asks is answered with.
@@ -160,6 +165,7 @@ impl Store {
             receivers,
             underway: Underway::default(),
             replacing: Mutex::default(),
+            arriving: Mutex::default(),
             journal,
         })
     }
@@ -251,6 +257,15 @@ impl Store {
         }
     }
 
+    /// Whether an open file has the content of this digest. One that changes meanwhile has not: that is no answer to whoever
+    /// sends something of this name.
+    fn has_content(&self, open: &OpenFile, digest: Digest, on_wait: &mut OnWait<'_>) -> Result<bool> {
+        match self.digest(open, on_wait) {
+            Err(error) if error.code() == ErrorCode::Changed => Ok(false),
+            found => Ok(found? == digest),
+        }
+    }
+
     /// Checks what a PUT of a file asks for against the rules of this host directory.
     ///
     /// # Errors
@@ -301,12 +316,20 @@ impl Store {
         let staging = self.writable()?;
         let claim = plan.upload.map(|id| self.claims.take(id, interrupt, on_wait)).transpose()?;
         if let Some(answer) = self.answer_at_once(&plan, on_wait)? {
+            if let Some(id) = plan.upload {
+                // What an earlier attempt left is of no use any more. Mostly there is none.
+                let _ = staging.remove(&id.to_string());
+                self.give_up_away(id);
+            }
             return Ok(Offered::Answer(answer));
         }
         let upload = match (plan.upload, claim) {
             (Some(id), Some(claim)) => {
-                self.space.check(&self.root, plan.size.unwrap_or(0))?;
-                Upload::open(staging, plan, &id.to_string(), Some(claim), on_wait)?
+                let name = id.to_string();
+                // What an earlier attempt has, or has reserved, is not asked for again.
+                let missing = plan.size.unwrap_or(0).saturating_sub(staging.allocated(&name));
+                self.space.check(&self.root, missing)?;
+                Upload::open(staging, plan, &name, Some(claim), on_wait)?
             }
             _ => self.begin_small(plan)?,
         };
@@ -320,7 +343,7 @@ impl Store {
             result => result?,
         };
         let mut is_same = |found: &OpenFile| match plan.digest {
-            Some(digest) => Ok(self.digest(found, on_wait)? == digest),
+            Some(digest) => self.has_content(found, digest, on_wait),
             None => Ok(false),
         };
         let place = find_place(&self.root, folder.as_fd(), &plan.path, plan.size, plan.on_conflict, &mut is_same)?;
@@ -358,9 +381,16 @@ impl Store {
             let is_dead = sweep == Sweep::Start && name.starts_with(TEMPORARY);
             if !is_dead && age < keep {
                 swept.kept = swept.kept.saturating_add(1);
-            } else if staging.remove(&name).is_ok() {
-                swept.removed = swept.removed.saturating_add(1);
-                swept.bytes = swept.bytes.saturating_add(size);
+                continue;
+            }
+            // One that was taken up again is of age until its first byte comes.
+            match self.claims.unless_held(&name, || staging.remove(&name)) {
+                None => swept.kept = swept.kept.saturating_add(1),
+                Some(Err(_)) => {}
+                Some(Ok(())) => {
+                    swept.removed = swept.removed.saturating_add(1);
+                    swept.bytes = swept.bytes.saturating_add(size);
+                }
             }
         }
         Ok(swept)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Receivers of all arrivals that are remembered; beyond them the oldest arrival's are forgotten.
+/// Arrivals that are remembered, and their receivers, together; beyond them the oldest arrival is forgotten.
 const MOST: usize = 100_000;
 
 /// The receivers of the late arrivals.
@@ -20,7 +20,8 @@ pub(super) struct Receivers {
 #[derive(Debug, Default)]
 struct Known {
     of_arrivals: BTreeMap<u64, HashMap<SubscriberId, Received>>,
-    count: usize,
+    /// Receivers of all of them. An arrival counts as well: most have no receiver, and each is an entry.
+    receivers: usize,
 }
 
 /// A receiver of an arrival.
@@ -80,16 +81,38 @@ impl Known {
     fn receiver(&mut self, number: u64, subscriber: SubscriberId, name: &str) -> &mut Received {
         let receivers = self.of_arrivals.entry(number).or_default();
         receivers.entry(subscriber).or_insert_with(|| {
-            self.count = self.count.saturating_add(1);
+            self.receivers = self.receivers.saturating_add(1);
             Received { subscriber, name: name.to_owned(), outcome: None }
         })
     }
 
     fn forget_oldest(&mut self) {
-        while self.count > MOST
+        while self.of_arrivals.len().saturating_add(self.receivers) > MOST
             && let Some((_, forgotten)) = self.of_arrivals.pop_first()
         {
-            self.count = self.count.saturating_sub(forgotten.len());
+            self.receivers = self.receivers.saturating_sub(forgotten.len());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrivals_are_forgotten_whether_they_have_receivers_or_not() {
+        let receivers = Receivers::default();
+        let somebody = || vec![(SubscriberId([1; 16]), "somebody".to_owned())];
+        receivers.expect(1, somebody());
+        for number in 2..=MOST as u64 {
+            receivers.expect(number, Vec::new());
+        }
+        // With its receiver, the first was one too many.
+        assert_eq!((receivers.of(1), receivers.of(2)), (None, Some(Vec::new())));
+        receivers.expect(MOST as u64 + 1, somebody());
+        assert_eq!((receivers.of(2), receivers.of(3)), (None, Some(Vec::new())));
+        assert_eq!(receivers.of(MOST as u64 + 1).map(|them| them.len()), Some(1));
+        let known = receivers.lock();
+        assert_eq!((known.of_arrivals.len(), known.receivers), (MOST - 1, 1));
     }
 }

@@ -10,14 +10,14 @@ use super::uploads::{OnIdentical, Plan, Upload};
 use super::watch::changed_at;
 use super::{Arrival, Follower, Journal, NewArrival, Notice, OnWait, Span, Store};
 use crate::error::{Error, Result};
-use crate::root::{OpenFile, nanoseconds};
+use crate::root::{FileState, OpenFile};
 use crate::wire::{
     Digest, ErrorCode, LiveId, ReceiptOutcome, Receiver, ReceiverState, RemoteFolder, RemotePath, StoredOutcome,
     SubscriberId, UploadId, Version,
 };
 use rustix::fs::{AtFlags, statat};
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// Arrivals read from the journal at a time.
@@ -207,9 +207,9 @@ impl Store {
         on_wait: &mut OnWait<'_>,
     ) -> Result<Option<u64>> {
         let Some(journal) = self.journal() else { return Ok(None) };
-        let Ok(stat) = statat(folder, path.name(), AtFlags::SYMLINK_NOFOLLOW) else { return Ok(None) };
-        let (size, modified) =
-            (u64::try_from(stat.st_size).unwrap_or(0), nanoseconds(stat.st_mtime, stat.st_mtime_nsec));
+        let look = || statat(folder, path.name(), AtFlags::SYMLINK_NOFOLLOW).ok();
+        let Some(stat) = look() else { return Ok(None) };
+        let FileState { size, modified, version, .. } = FileState::of(&stat);
         let is_news = plan.on_identical == OnIdentical::Announce;
         if let (false, Some(number)) = (is_news, journal.holds(path, stat.st_ino, size, modified)) {
             return Ok(Some(number));
@@ -221,6 +221,16 @@ impl Store {
             Some(digest) => digest,
             None => self.digest(&self.root.open_file(path)?, on_wait)?,
         };
+        // The watch, and who sends the same, may be at it as well: whoever is second finds what the first one did.
+        let _alone = (!is_news).then(|| self.arriving());
+        if !is_news {
+            if !look().is_some_and(|stat| FileState::of(&stat).version == version) {
+                return Ok(None);
+            }
+            if let Some(number) = journal.holds(path, stat.st_ino, size, modified) {
+                return Ok(Some(number));
+            }
+        }
         // What was lost is not known to be this upload.
         let live = plan.upload.filter(|_| is_news).and_then(|upload| self.live_id(upload));
         let (path, inode, publisher) = (path.clone(), stat.st_ino, plan.publisher.clone());
@@ -228,14 +238,32 @@ impl Store {
         Ok(self.announce(vec![new])?.first().copied())
     }
 
+    /// Whoever holds this is alone with the question whether a file has arrived.
+    pub(super) fn arriving(&self) -> MutexGuard<'_, ()> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ends what is live of uploads, as their answers say.
-    pub(super) fn end_live(mut sender: LiveSender, digest: Digest, answer: &Result<Answer>) {
+    pub(super) fn end_live(&self, mut sender: LiveSender, digest: Digest, answer: &Result<Answer>) {
         match answer {
             Ok(answer) if answer.outcome != StoredOutcome::Skipped => {
-                sender.arrived(End { path: answer.path.clone(), digest, number: answer.number });
+                let end = End { path: answer.path.clone(), digest, number: answer.number };
+                if self.has_arrived(sender.id()) { sender.arrived(end) } else { sender.recognised(end) }
             }
             _ => sender.abandon(),
         }
+    }
+
+    /// The sender of an upload that is away was told that its bytes are not needed.
+    pub(super) fn give_up_away(&self, upload: UploadId) {
+        if let Some(id) = self.live_id(upload).filter(|id| !self.has_arrived(*id)) {
+            self.live.give_up_away(id);
+        }
+    }
+
+    /// Whether followers were told of an arrival of this live id, now or before: then it did not come to nothing.
+    fn has_arrived(&self, live: LiveId) -> bool {
+        self.journal().is_some_and(|journal| journal.find_live(live).is_some())
     }
 }
 

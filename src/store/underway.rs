@@ -3,18 +3,18 @@
 //! Whoever finds such a file under its name (a sender that is to hear `identical`, the watch on the host directory) waits until
 //! the connection that is at it is done: the file would arrive twice otherwise.
 
+use super::inodes::Inodes;
 use super::{OnWait, PATIENCE};
 use crate::error::{Error, Result};
 use crate::root::nanoseconds;
 use rustix::fs::fstat;
-use std::collections::HashSet;
 use std::fs::File;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Such files, by their inodes.
 #[derive(Debug, Default)]
 pub(super) struct Underway {
-    inodes: Mutex<HashSet<u64>>,
+    inodes: Mutex<Inodes>,
     done: Condvar,
 }
 
@@ -30,7 +30,7 @@ impl Underway {
     /// A file is about to get its name.
     pub(super) fn add(&self, file: &File) -> Result<FileIdentity> {
         let stat = fstat(file).map_err(|error| Error::local("stat", "an upload", error))?;
-        self.inodes().insert(stat.st_ino);
+        self.inodes().add(stat.st_ino);
         Ok(FileIdentity {
             inode: stat.st_ino,
             size: u64::try_from(stat.st_size).unwrap_or(0),
@@ -41,16 +41,14 @@ impl Underway {
     /// These files have arrived, or will not.
     pub(super) fn remove(&self, inodes: &[u64]) {
         let mut underway = self.inodes();
-        for inode in inodes {
-            underway.remove(inode);
-        }
+        inodes.iter().for_each(|inode| underway.remove(*inode));
         drop(underway);
         self.done.notify_all();
     }
 
     /// Whether a connection is at this file now.
     pub(super) fn has(&self, inode: u64) -> bool {
-        self.inodes().contains(&inode)
+        self.inodes().contains(inode)
     }
 
     /// Waits while a connection is at a file.
@@ -61,7 +59,7 @@ impl Underway {
         loop {
             let (underway, timeout) = self
                 .done
-                .wait_timeout_while(self.inodes(), PATIENCE, |underway| underway.contains(&inode))
+                .wait_timeout_while(self.inodes(), PATIENCE, |underway| underway.contains(inode))
                 .unwrap_or_else(PoisonError::into_inner);
             drop(underway);
             if !timeout.timed_out() {
@@ -71,7 +69,7 @@ impl Underway {
         }
     }
 
-    fn inodes(&self) -> MutexGuard<'_, HashSet<u64>> {
+    fn inodes(&self) -> MutexGuard<'_, Inodes> {
         self.inodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

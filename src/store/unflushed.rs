@@ -8,11 +8,12 @@
 //! What was left behind without a flush, by a run of the server that was killed or by a session that ended in between, is
 //! not known by name: a flush of the whole file system settles it, once, when next something rests on what was there.
 
+use super::inodes::Inodes;
 use crate::error::{Error, Result};
 use crate::root::{MadeFolder, Root};
 use crate::wire::{ErrorCode, RemoteFolder, RemotePath};
 use rustix::fs::{AtFlags, statat, syncfs};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The inodes of such files, the paths of such folders, and whether what was left behind was flushed.
 #[derive(Debug, Default)]
 pub(super) struct Unflushed {
-    inodes: Mutex<HashSet<u64>>,
+    inodes: Mutex<Inodes>,
     /// How many connections are about to make a folder, or made it, and did not flush it yet.
     folders: Mutex<HashMap<RemotePath, usize>>,
     /// How often a session left something behind.
@@ -70,15 +71,13 @@ impl Folder {
 impl Unflushed {
     /// A file of this inode is about to get its name.
     pub(super) fn add(&self, inode: u64) {
-        lock(&self.inodes).insert(inode);
+        lock(&self.inodes).add(inode);
     }
 
     /// The folders of these files are flushed.
     pub(super) fn remove(&self, inodes: &[u64]) {
         let mut known = lock(&self.inodes);
-        for inode in inodes {
-            known.remove(inode);
-        }
+        inodes.iter().for_each(|inode| known.remove(*inode));
     }
 
     /// Opens a folder, making what is missing on the way.
@@ -107,7 +106,7 @@ impl Unflushed {
         let parent = path.parent();
         let mut directories = self.parents_of_unflushed(root, &parent, 0)?;
         let stat = statat(folder, path.name(), AtFlags::SYMLINK_NOFOLLOW);
-        if stat.is_ok_and(|stat| !lock(&self.inodes).contains(&stat.st_ino)) {
+        if stat.is_ok_and(|stat| !lock(&self.inodes).contains(stat.st_ino)) {
             return Ok(directories);
         }
         directories.push(root.open_folder(&parent)?);
@@ -184,6 +183,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
     use std::os::unix::fs::MetadataExt;
 
     fn folder(path: &str) -> RemoteFolder {

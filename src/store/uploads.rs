@@ -1,6 +1,6 @@
 //! Uploads in progress: whose they are, and what an earlier attempt left.
 //!
-//! Owns the claims (an upload id is in the hands of one connection at a time; a newer one takes it over) and the
+//! Owns the claims (an upload id is in the hands of one connection at a time; the newest takes it over) and the
 //! partial files of resumable uploads. Knows nothing of frames.
 
 use super::PATIENCE;
@@ -59,11 +59,12 @@ pub struct Finished {
     pub plan: Plan,
     /// The file.
     pub verified: Verified,
+    /// What those who follow it see of it. Dropped before the claim goes, as fields are in their order: whoever takes the
+    /// upload over begins after that, and is not taken for the one that left.
+    pub(super) live: Option<LiveSender>,
     /// Held until the file has its name: whoever came with the same identity before that would find the partial file, and
     /// change it under its new name.
     pub(super) claim: Option<Claim>,
-    /// What those who follow it see of it.
-    pub(super) live: Option<LiveSender>,
 }
 
 /// An upload that a connection is receiving.
@@ -73,16 +74,29 @@ pub struct Upload {
     pub plan: Plan,
     staged: Staged,
     hasher: blake3::Hasher,
-    claim: Option<Claim>,
+    /// Dropped before the claim, as in [`Finished`].
     live: Option<LiveSender>,
+    claim: Option<Claim>,
 }
 
 /// The uploads that connections hold.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
-    holders: Mutex<HashMap<UploadId, Holder>>,
-    released: Condvar,
+    held: Mutex<Held>,
+    /// Something was let go, or somebody newer waits.
+    changed: Condvar,
 }
+
+#[derive(Debug, Default)]
+struct Held {
+    holders: HashMap<UploadId, Holder>,
+    /// The newest of those who wait for each id.
+    waiting: HashMap<UploadId, Ticket>,
+    next: Ticket,
+}
+
+/// Who came when.
+type Ticket = u64;
 
 #[derive(Debug)]
 struct Holder {
@@ -100,6 +114,10 @@ pub(super) struct Claim {
 
 impl Claims {
     /// Takes an upload id, from another connection if need be. `on_wait` is called now and then until that one lets go.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Superseded`] if somebody newer waits for it: of a sender that came back again and again, only the
+    /// last connection is alive. [`ErrorCode::Unavailable`] if it is not let go in time; that of `on_wait`.
     pub(super) fn take(
         self: &Arc<Self>,
         id: UploadId,
@@ -107,40 +125,97 @@ impl Claims {
         on_wait: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Claim> {
         let began = Instant::now();
-        let mut holders = self.lock();
-        while let Some(holder) = holders.get(&id) {
-            if began.elapsed() >= TAKEOVER {
-                let message = "another connection is still receiving this upload";
-                return Err(Error::refused(ErrorCode::Unavailable, message));
-            }
+        let mut held = self.lock();
+        let ticket = held.wait_in_line(id);
+        // Whoever has waited until now waits no longer.
+        self.changed.notify_all();
+        while let Some(holder) = held.holders.get(&id) {
             holder.superseded.store(true, Ordering::Release);
             holder.interrupt.stop_reading();
             let (guard, timeout) = self
-                .released
-                .wait_timeout_while(holders, PATIENCE, |holders| holders.contains_key(&id))
+                .changed
+                .wait_timeout_while(held, PATIENCE, |held| held.holders.contains_key(&id) && held.is_next(id, ticket))
                 .unwrap_or_else(PoisonError::into_inner);
-            holders = guard;
+            held = guard;
+            if !held.is_next(id, ticket) {
+                return Err(superseded());
+            }
             if timeout.timed_out() {
-                drop(holders);
-                on_wait()?;
-                holders = self.lock();
+                drop(held);
+                let told = if began.elapsed() < TAKEOVER { on_wait() } else { Err(still_held()) };
+                held = self.lock();
+                if let Err(error) = told {
+                    held.leave_line(id, ticket);
+                    return Err(error);
+                }
             }
         }
+        if !held.is_next(id, ticket) {
+            return Err(superseded());
+        }
+        held.leave_line(id, ticket);
         let superseded = Arc::new(AtomicBool::new(false));
-        holders.insert(id, Holder { interrupt, superseded: Arc::clone(&superseded) });
+        held.holders.insert(id, Holder { interrupt, superseded: Arc::clone(&superseded) });
         Ok(Claim { claims: Arc::clone(self), id, superseded })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Holder>> {
-        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Does something with the partial file of this name, unless a connection is at it.
+    pub(super) fn unless_held<T>(&self, name: &str, act: impl FnOnce() -> T) -> Option<T> {
+        // Whoever takes it meanwhile waits for the lock.
+        let held = self.lock();
+        let is_held = held.holders.keys().any(|id| id.to_string() == name);
+        (!is_held).then(act)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// Somebody comes for an id: before whoever waits for it already.
+    fn wait_in_line(&mut self, id: UploadId) -> Ticket {
+        self.next = self.next.saturating_add(1);
+        self.waiting.insert(id, self.next);
+        self.next
+    }
+
+    fn is_next(&self, id: UploadId, ticket: Ticket) -> bool {
+        self.waiting.get(&id) == Some(&ticket)
+    }
+
+    fn leave_line(&mut self, id: UploadId, ticket: Ticket) {
+        if self.is_next(id, ticket) {
+            self.waiting.remove(&id);
+        }
+    }
+}
+
+impl Claim {
+    #[cfg(test)]
+    pub(super) fn supersede(&self) {
+        self.superseded.store(true, Ordering::Release);
+    }
+
+    /// Whether a newer connection wants it.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Acquire)
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.claims.lock().remove(&self.id);
-        self.claims.released.notify_all();
+        self.claims.lock().holders.remove(&self.id);
+        self.claims.changed.notify_all();
     }
+}
+
+fn superseded() -> Error {
+    Error::refused(ErrorCode::Superseded, "another connection took this upload over")
+}
+
+fn still_held() -> Error {
+    Error::refused(ErrorCode::Unavailable, "another connection is still receiving this upload")
 }
 
 impl Upload {
@@ -213,7 +288,7 @@ impl Upload {
     /// Whether a newer connection wants this upload.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
-        self.claim.as_ref().is_some_and(|claim| claim.superseded.load(Ordering::Acquire))
+        self.claim.as_ref().is_some_and(Claim::is_superseded)
     }
 
     /// Removes what was received: it is not worth resuming.
@@ -261,6 +336,9 @@ impl Upload {
         let length = self.staged.length();
         let mut done = 0;
         while done < length {
+            if self.is_superseded() {
+                return Err(superseded());
+            }
             let step = HASH_STEP.min(length.saturating_sub(done));
             let read = hash_range(&mut self.hasher, self.staged.file(), done, step);
             if !read.map_err(|error| Error::local("read", "a partial upload", error))? {
@@ -276,7 +354,7 @@ impl Upload {
 impl Sink for Upload {
     fn store(&mut self, bytes: &[u8]) -> Result<()> {
         if self.is_superseded() {
-            return Err(Error::refused(ErrorCode::Superseded, "another connection took this upload over"));
+            return Err(superseded());
         }
         self.staged.write(bytes)?;
         if let Some(live) = &self.live {

@@ -1,8 +1,8 @@
 //! Disks that are full, failing or read-only: a precise error, old data intact, and service again when the cause is gone.
 
-use crate::common::{Launch, Log, RawClient, Server, content, eventually, put_file};
+use crate::common::{Launch, Log, RawClient, Server, content, eventually, put_file, upload_id};
 use crate::mount::{self, Image, Tmpfs};
-use hostdir::wire::{ErrorCode, Put};
+use hostdir::wire::{Begin, ErrorCode, Put, Request};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -42,6 +42,32 @@ fn a_full_disk_is_told_old_files_stay_and_service_returns_with_the_space() {
     eventually("there is room again", || client.put("yes", &content(2, MIB)).unwrap().is_ok());
     client.put_as(of_unknown_size("endless"), &vec![7; 10 * MIB]).unwrap().unwrap();
     assert_eq!(client.list("").unwrap().unwrap().paths(), [&b"endless"[..], b"old", b"yes"]);
+}
+
+/// What is there already of an upload takes its space already, all the more where the rest was reserved with it.
+#[test]
+fn an_upload_that_broke_off_is_resumed_where_only_the_rest_has_room() {
+    if !mount::is_possible("a resumed upload on a small disk") {
+        return;
+    }
+    let (memory, image) = (Tmpfs::new(100 << 20), Image::new(128 << 20, None));
+    for disk in [memory.point(), image.point()] {
+        let server = Server::start(disk, &[]);
+        let bytes = content(1, 60 * MIB);
+        let put = Put { upload: Some(upload_id(1)), ..put_file("f", bytes.len()) };
+        let mut client = server.client();
+        client.ask(put.clone()).unwrap().unwrap();
+        client.send(Request::Begin(Begin { offset: 0 })).unwrap();
+        bytes[..50 * MIB].chunks(MIB).for_each(|chunk| client.data(chunk).unwrap());
+        drop(client);
+        let partial = disk.join(".hostdir/partial").join(upload_id(1).to_string());
+        eventually("what came is kept", || partial.metadata().is_ok_and(|it| it.len() == 50 << 20));
+        let mut client = server.client();
+        assert_eq!(client.ask(put).unwrap().unwrap().offset, 50 << 20);
+        client.upload_from(50 * MIB, &bytes).unwrap();
+        client.stored().unwrap().unwrap();
+        assert!(fs::read(disk.join("f")).unwrap() == bytes);
+    }
 }
 
 /// The image has room, but what it lies on has not: writes succeed, and the flush finds out.

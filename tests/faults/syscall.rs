@@ -1,8 +1,10 @@
 //! The server is killed at every system call of the way of an upload, one after another; and each of them fails once.
 
-use crate::common::{RawClient, Server, Strace, data_frame, digest_of, eventually, is_long, put_file, upload_id};
+use crate::common::{
+    Frame, Log, RawClient, Server, Strace, data_frame, digest_of, eventually, is_long, put_file, upload_id,
+};
 use crate::ledger::{Ledger, stamped};
-use hostdir::wire::{Begin, ErrorCode, Finish, OnConflict, Put, Request, StoredOutcome};
+use hostdir::wire::{Begin, ErrorCode, Finish, OnConflict, Put, RawBytes, Reply, Request, StoredOutcome, Subscribe};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -246,4 +248,25 @@ fn a_flush_that_failed_is_final_and_its_file_is_not_seen() {
     }
     assert_eq!(client.put("after", &stamped(1, 100)).unwrap().unwrap().outcome, StoredOutcome::New);
     assert_eq!(fs::read_dir(dir.path().join(".hostdir/partial")).unwrap().count(), 0);
+}
+
+/// Without a free descriptor, say.
+#[test]
+fn a_file_that_cannot_be_looked_at_when_it_comes_arrives_later() {
+    if !is_possible("a watch that fails") {
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    server.logged(Log::Events, &["event=watch", "folders="]);
+    let mut follower = server.client();
+    let folders = vec![RawBytes(Vec::new())];
+    follower.send(Request::Subscribe(Subscribe { folders, after: None, journal: None, subscriber: None })).unwrap();
+    assert!(matches!(follower.receive().unwrap(), Frame::Reply(Reply::Subscribed(_))));
+    let strace = Strace::attach_thread(server.thread("watch"), &["openat2:error=EMFILE".into()]);
+    fs::write(dir.path().join("f"), "bytes").unwrap();
+    server.logged(Log::Events, &["event=watch", "path=f", "not announced yet"]);
+    drop(strace);
+    let Frame::Reply(Reply::Arrived(arrived)) = follower.receive().unwrap() else { panic!("it does not arrive") };
+    assert_eq!((&*arrived.path, arrived.digest), (&b"f"[..], digest_of(b"bytes")));
 }

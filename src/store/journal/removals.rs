@@ -10,14 +10,17 @@ use super::record::{Kind, decode_removal, encode_removal};
 use super::scan::scan;
 use crate::wire::{JournalId, RemotePath};
 use rustix::fs::{OFlags, ftruncate};
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 
 const CURRENT: &str = "removed";
 const PREVIOUS: &str = "removed.old";
-/// Removals in a file.
+/// Names in a file.
 const MOST: usize = 32_768;
+/// Bytes of a file: a name that is removed again and again has many records.
+const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What was removed lately.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ impl Removals {
         reason: Removal,
         after: u64,
     ) -> Result<(), Failure> {
-        if self.current.len() >= MOST {
+        if self.current.len() >= MOST || self.end >= MOST_BYTES {
             self.turn(folder)?;
         }
         self.current.insert(self.hasher.hash_one(path), (reason, after));
@@ -73,10 +76,14 @@ impl Removals {
     }
 
     fn turn(&mut self, folder: &Folder) -> Result<(), Failure> {
-        folder.rename(CURRENT, PREVIOUS).map_err(failed("put away removals of"))?;
-        self.previous = std::mem::take(&mut self.current);
+        match folder.rename(CURRENT, PREVIOUS) {
+            // Put away already, by an attempt that came no further.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(failed("put away removals of")(error)),
+        }
         self.file = open_current(folder)?;
         self.end = 0;
+        self.previous = std::mem::take(&mut self.current);
         Ok(())
     }
 
@@ -121,4 +128,54 @@ fn load(file: &File, id: JournalId, hasher: &RandomState) -> Result<(Known, u64)
     };
     let scanned = scan(file, 0, id, Kind::Removal, &mut found).map_err(failed("read the removals of"))?;
     Ok((known, scanned.end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    const ID: JournalId = JournalId([7; 16]);
+    const REASON: Removal = Removal::Expired { after: Duration::from_secs(1) };
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(std::fs::File::open(dir.path()).unwrap().as_fd()).unwrap();
+        (dir, folder)
+    }
+
+    fn path(seed: &str) -> RemotePath {
+        RemotePath::parse([seed; 5].map(|it| it.repeat(200)).join("/").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_name_that_is_removed_again_and_again_fills_no_disk() {
+        let (dir, folder) = folder();
+        let mut removals = Removals::open(&folder, ID).unwrap();
+        removals.add(&folder, ID, &path("b"), REASON, 1).unwrap();
+        for number in 0..9_000 {
+            removals.add(&folder, ID, &path("a"), REASON, number).unwrap();
+        }
+        for name in [CURRENT, PREVIOUS] {
+            let length = dir.path().join("journal").join(name).metadata().unwrap().len();
+            assert!((1..MOST_BYTES + 2048).contains(&length), "{name}: {length} bytes");
+        }
+        let removals = Removals::open(&folder, ID).unwrap();
+        assert!(removals.find(&path("a")).is_some());
+        assert!(removals.find(&path("b")).is_none(), "more than two files are remembered");
+    }
+
+    #[test]
+    fn a_file_that_was_put_away_without_a_new_one_stops_nothing() {
+        let (dir, folder) = folder();
+        let mut removals = Removals::open(&folder, ID).unwrap();
+        removals.add(&folder, ID, &path("a"), REASON, 1).unwrap();
+        let place = dir.path().join("journal");
+        std::fs::rename(place.join(CURRENT), place.join(PREVIOUS)).unwrap();
+        removals.turn(&folder).unwrap();
+        removals.add(&folder, ID, &path("b"), REASON, 2).unwrap();
+        let removals = Removals::open(&folder, ID).unwrap();
+        assert!(removals.find(&path("a")).is_some() && removals.find(&path("b")).is_some());
+    }
 }
