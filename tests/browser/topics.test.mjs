@@ -80,6 +80,38 @@ test("an upload that its sender gives up is said to be given up", async (t) => {
     await event(page, "abandoned", "log").getByText("given up by its sender").waitFor();
 });
 
+test("what ends without a word does not arrive for ever, and what still comes stays", async (t) => {
+    const { page, server } = await scene(t);
+    await page.clock.install();
+    await page.reload();
+    await follow(page, "chat");
+    await page.evaluate(() => {
+        const hearing = hearSubscribed;
+        window.answers = 0;
+        window.hearSubscribed = () => {
+            hearing();
+            window.answers += 1;
+        };
+    });
+    const put = (id) => fetch(`${server.url}/files/chat/same.txt`, {
+        method: "PUT", body: "same", headers: { "Hostdir-Upload": id.repeat(32) },
+    });
+    assert.equal((await put("1")).status, 201);
+    await event(page, "arrived", "same.txt").waitFor();
+    // Nobody hears what becomes of it: the content is there.
+    assert.equal((await put("2")).status, 200);
+    await event(page, "arriving", "same.txt").waitFor();
+    server.beginPut("chat/long.bin");
+    await event(page, "arriving", "long.bin").waitFor();
+    for (let looks = 0; looks < 3; looks += 1) {
+        await page.clock.fastForward(30_000);
+        await eventually("the page looks", () => page.evaluate((before) => window.answers > before, looks));
+    }
+    await event(page, "arriving", "same.txt").waitFor({ state: "detached" });
+    await event(page, "arriving", "long.bin").waitFor();
+    await event(page, "arrived", "same.txt").waitFor();
+});
+
 test("after the server was killed and came back nothing is missed, and the page says what was", async (t) => {
     const { page, server } = await scene(t);
     await follow(page, "chat");
