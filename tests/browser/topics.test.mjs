@@ -225,6 +225,60 @@ test("a connection that breaks while the server goes on is begun again", async (
     assert.deepEqual(await page.locator("#feed .event .named").allTextContents(), ["2.bin", "1.bin"]);
 });
 
+/**
+ * Loads the page anew. On its first connection that follows something `altered` says what is heard in the place of each
+ * message of the server; null for nothing. Gives how many connections there were.
+ */
+async function firstHearing(page, altered) {
+    let connections = 0;
+    await page.routeWebSocket(/\/ws/, (socket) => {
+        const there = socket.connectToServer();
+        if ((connections += 1) > 1) return;
+        let told = 0;
+        there.onMessage((message) => {
+            const said = altered(JSON.parse(message), told += 1);
+            if (said !== null) socket.send(JSON.stringify(said));
+        });
+    });
+    // Only what is loaded from now on goes this way.
+    await page.reload();
+    await connected(page);
+    return () => connections;
+}
+
+test("a connection that falls silent before anything is followed is begun again", async (t) => {
+    const { page, server } = await scene(t);
+    await page.clock.install();
+    let swallowed = 0;
+    await firstHearing(page, (message, told) => told === 1 ? message : (swallowed += 1, null));
+    await page.locator("#topic").fill("chat");
+    await page.locator("#follow-button").click();
+    await eventually("the second answer is lost", () => swallowed > 0);
+    await page.clock.fastForward(11_000);
+    await following(page);
+    await publish(server, "chat", "1.bin", "x");
+    await event(page, "arrived", "1.bin").waitFor();
+});
+
+test("a server that cannot be followed just now is followed a moment later", async (t) => {
+    const { page } = await scene(t);
+    const connections = await firstHearing(page, () => ({ type: "error", code: "unavailable", detail: "not now" }));
+    await follow(page, "chat");
+    assert.equal(connections(), 2);
+});
+
+test("a folder that may not be followed is not asked for again and again", async (t) => {
+    const { page } = await scene(t);
+    await page.clock.install();
+    const connections = await firstHearing(page, () => ({ type: "error", code: "forbidden", detail: "no" }));
+    await page.locator("#topic").fill("chat");
+    await page.locator("#follow-button").click();
+    await page.getByText("Not following: the server does not allow it").waitFor();
+    await page.clock.fastForward(60_000);
+    await page.getByText("Not following: the server does not allow it").waitFor();
+    assert.equal(connections(), 1);
+});
+
 test("what arrives is downloaded by itself if that is wished, each file once", async (t) => {
     const { page, server } = await scene(t);
     await follow(page, "chat");
