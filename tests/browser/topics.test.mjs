@@ -187,6 +187,15 @@ test("what the server has forgotten is said plainly", async (t) => {
     await page.getByText(`${40 - gone} missed files`).waitFor();
 });
 
+test("each part of the history that is gone is said, also on one connection", async (t) => {
+    const { page } = await scene(t);
+    await follow(page, "chat");
+    await page.evaluate(() => [{ after: 5, missed: 2 }, { after: 9, missed: 3 }, { after: 9, missed: 3 }].forEach(hearGap));
+    await events(page, "gap").nth(1).waitFor();
+    const said = await events(page, "gap").locator("p").allTextContents();
+    assert.deepEqual(said.map((text) => /^\d+/.exec(text)[0]), ["3", "2"]);
+});
+
 test("a history that began anew is said to have, and what it has is shown", async (t) => {
     const { page, server } = await scene(t);
     await follow(page, "chat");
@@ -196,8 +205,10 @@ test("a history that began anew is said to have, and what it has is shown", asyn
     fs.rmSync(path.join(server.dir, ".hostdir/journal"), { recursive: true });
     await server.start();
     await events(page, "gap").getByText("The server's history began anew").waitFor();
+    await following(page);
     await publish(server, "chat", "new.bin", "x");
     await event(page, "arrived", "new.bin").waitFor();
+    assert.equal(await events(page, "gap").count(), 1);
 });
 
 test("a connection that the server ends is begun again, with nothing shown twice", async (t) => {
