@@ -302,6 +302,28 @@ test("what arrives is downloaded by itself if that is wished, each file once", a
     assert.deepEqual(bytes.sort(), ["1.bin", "2.bin", "3.bin"]);
 });
 
+test("whether what arrives is downloaded is the visitor's wish in all windows, whatever another one remembers late", async (t) => {
+    const { page, context, server } = await scene(t);
+    await follow(page, "chat");
+    const other = await context.newPage();
+    await other.goto(server.url);
+    await following(other);
+    const wish = (window) => window.getByLabel("Download what arrives");
+    await wish(page).check();
+    await other.locator("#auto-download:checked").waitFor();
+    await wish(page).uncheck();
+    await other.locator("#auto-download:not(:checked)").waitFor();
+    await wish(page).check();
+    await other.locator("#auto-download:checked").waitFor();
+    // As if it had not heard of it before it wrote down how far it came.
+    await other.evaluate(() => { ui.autoDownload.checked = false; });
+    await other.evaluate(() => saveTopics());
+    for (const window of [page, other]) {
+        await window.reload();
+        await window.locator("#auto-download:checked").waitFor();
+    }
+});
+
 test("downloads that are due at the same time begin one after the other", async (t) => {
     const { page } = await scene(t);
     const begun = await page.evaluate(() => {
