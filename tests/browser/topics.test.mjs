@@ -102,13 +102,13 @@ test("what ends without a word does not arrive for ever, and what still comes st
     assert.equal((await put("2")).status, 200);
     await event(page, "arriving", "same.txt").waitFor();
     server.beginPut("chat/long.bin");
-    await event(page, "arriving", "long.bin").waitFor();
+    const stays = await event(page, "arriving", "long.bin").elementHandle();
     for (let looks = 0; looks < 3; looks += 1) {
         await page.clock.fastForward(30_000);
         await eventually("the page looks", () => page.evaluate((before) => window.answers > before, looks));
     }
     await event(page, "arriving", "same.txt").waitFor({ state: "detached" });
-    await event(page, "arriving", "long.bin").waitFor();
+    assert.ok(await stays.evaluate((element) => element.isConnected));
     await event(page, "arrived", "same.txt").waitFor();
 });
 
@@ -426,6 +426,28 @@ test("a window shows what arrives also where another one of the same visitor was
     await slow.waitForFunction(() => window.heard?.includes("both.bin"));
     hurry();
     await event(slow, "arrived", "both.bin").waitFor();
+});
+
+test("a window that is slower does not bring back what another one has shown", async (t) => {
+    const { page, context, server } = await scene(t);
+    await follow(page, "chat");
+    const slow = await context.newPage();
+    await slow.goto(server.url);
+    await following(slow);
+    // It hears nothing more, as if it were still busy.
+    await slow.evaluate(() => { HEARING.arrived = () => {}; });
+    await publish(server, "chat", "both.bin", "x");
+    await event(page, "arrived", "both.bin").waitFor();
+    const remembered = (window) => window.evaluate(() => localStorage[MEMORY + topicsKey()]);
+    await eventually("it is written down", async () => (await remembered(slow)).includes("both.bin"));
+    const before = await remembered(slow);
+    await slow.evaluate(() => saveTopics());
+    assert.equal(await remembered(slow), before);
+    await slow.close();
+    await page.reload();
+    await following(page);
+    await event(page, "arrived", "both.bin").waitFor();
+    assert.equal(await events(page, "missed").count(), 0);
 });
 
 test("a folder that is given up in one window stays so, whatever another one remembers late", async (t) => {
