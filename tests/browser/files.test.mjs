@@ -185,3 +185,18 @@ test("while the server is away the listing stays, the page says so, and comes ba
     await connected(page);
     await row(page, "b.txt").waitFor();
 });
+
+test("a folder is read again when the server is back, also where an older request for it still hangs", async (t) => {
+    const { page, server, host } = await scene(t, { files: { "old.txt": "x" } });
+    await names(page, 1);
+    let asked = 0;
+    await page.route("**/api/list?*", (route) => (asked += 1) > 1 && route.continue());
+    await page.locator("#reload").click();
+    await eventually("it is asked for", () => asked === 1);
+    await server.kill();
+    await page.evaluate(() => reach());
+    await page.locator("#link[data-state=lost]").waitFor();
+    write(host, "new.txt", "x");
+    await server.start();
+    assert.deepEqual(await names(page, 2), ["new.txt", "old.txt"]);
+});

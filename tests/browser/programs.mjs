@@ -209,13 +209,16 @@ export class Server {
     }
 }
 
-/** A line between a page and a server. It passes so many bytes a second from the page, or so many in all, and can be cut. */
+/**
+ * A line between a page and a server. It passes so many bytes a second from the page, or so many in all, and can be cut. Of
+ * the first request that begins as `swallows` says the server's answer is lost, and whatever comes after it on that connection.
+ */
 export class Line {
     sockets = new Set();
     waiting = new Set();
 
-    constructor(t, server, { bytesPerSecond = Infinity, allowance = Infinity } = {}) {
-        Object.assign(this, { bytesPerSecond, allowance, scheme: server.scheme });
+    constructor(t, server, { bytesPerSecond = Infinity, allowance = Infinity, swallows = null } = {}) {
+        Object.assign(this, { bytesPerSecond, allowance, swallows, scheme: server.scheme });
         this.listener = net.createServer((near) => this.#join(near, net.connect(server.port, "127.0.0.1")));
         atEnd(t, () => this.close());
     }
@@ -237,8 +240,18 @@ export class Line {
             });
         }
         far.pipe(near);
-        near.on("data", (bytes) => this.#pass(bytes, near, far));
+        near.on("data", (bytes) => {
+            this.#swallow(bytes, far);
+            this.#pass(bytes, near, far);
+        });
         near.on("end", () => far.end());
+    }
+
+    #swallow(bytes, far) {
+        if (this.swallows === null || !bytes.toString("latin1").startsWith(this.swallows)) return;
+        this.swallows = null;
+        far.unpipe();
+        far.resume();
     }
 
     #pass(bytes, near, far) {

@@ -156,3 +156,16 @@ test("who loses the token is asked again, and what was begun goes on", async (t)
     await event(page, "arrived", "missed.bin").waitFor();
     await eventually("it was not asked again", () => page.locator("#enter").isHidden());
 });
+
+test("a ticket that is never given does not keep the page from following", async (t) => {
+    const { page, tokens } = await lockedScene(t, { tokens: { phone: ["--rights", "all"] } });
+    await enterWell(page, tokens.phone);
+    await page.clock.install();
+    let questions = 0;
+    await page.route("**/api/ticket?for=events*", (route) => (questions += 1) > 1 && route.continue());
+    await page.locator("#topic").fill("chat");
+    await page.locator("#follow-button").click();
+    await eventually("it asks for a ticket", () => questions === 1);
+    await page.clock.fastForward(11_000);
+    await following(page);
+});

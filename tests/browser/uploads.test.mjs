@@ -153,6 +153,28 @@ test("an upload goes on where it was when the server was killed, and only the re
     assert.match(sent.at(-1)["hostdir-prefix"], /^blake3=[0-9a-f]{64}$/);
 });
 
+test("an answer that never comes is not waited for for ever, and the file is there once", async (t) => {
+    const { page, server, local } = await sceneByLine(t, { swallows: "PUT /files/small.txt " });
+    await page.clock.install();
+    await page.locator("#files-input").setInputFiles(write(local, "small.txt", "small"));
+    await uploadIs(page, "small.txt", "finishing");
+    await eventually("the server has it", () => server.hosted("small.txt"));
+    await page.clock.fastForward(160_000);
+    await uploadIs(page, "small.txt", "stored");
+    assert.deepEqual(fs.readdirSync(server.dir).filter((name) => name.startsWith("small")), ["small.txt"]);
+});
+
+test("a question how much is there that is never answered is asked again", async (t) => {
+    const { page, server, local } = await sceneByLine(t, { swallows: "GET /api/upload?" });
+    await page.clock.install();
+    const bytes = content(MIB);
+    await page.locator("#files-input").setInputFiles(write(local, "big.bin", bytes));
+    await uploadIs(page, "big.bin", "asking");
+    await page.clock.fastForward(160_000);
+    await uploadIs(page, "big.bin", "stored");
+    assert.ok(server.hosted("big.bin").equals(bytes));
+});
+
 test("what a server holds that is not the beginning of the file is sent anew", async (t) => {
     const { page, server, local, line } = await sceneByLine(t, { allowance: 4 * MIB });
     const sent = puts(page);
