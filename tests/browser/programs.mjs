@@ -191,7 +191,8 @@ export class Server {
         request.on("error", () => {});
         request.write("the beginning");
         // What it sends does not have the digest that it announced.
-        return { giveUp: () => new Promise((resolve) => request.on("response", resolve).end()) };
+        const giveUp = () => new Promise((resolve) => request.on("response", resolve).end());
+        return { giveUp, leave: () => request.destroy() };
     }
 
     /** What its log says of transfers. */

@@ -77,7 +77,7 @@ test("an upload that its sender gives up is said to be given up", async (t) => {
     const publisher = server.beginPut("chat/log");
     await event(page, "arriving", "log").waitFor();
     await publisher.giveUp();
-    await event(page, "abandoned", "log").getByText("given up by its sender").waitFor();
+    await event(page, "abandoned", "log").getByText("does not arrive: given up, or here already").waitFor();
 });
 
 test("what ends without a word does not arrive for ever, and what still comes stays", async (t) => {
@@ -93,22 +93,31 @@ test("what ends without a word does not arrive for ever, and what still comes st
             window.answers += 1;
         };
     });
-    const put = (id) => fetch(`${server.url}/files/chat/same.txt`, {
-        method: "PUT", body: "same", headers: { "Hostdir-Upload": id.repeat(32) },
-    });
-    assert.equal((await put("1")).status, 201);
-    await event(page, "arrived", "same.txt").waitFor();
-    // Nobody hears what becomes of it: the content is there.
-    assert.equal((await put("2")).status, 200);
-    await event(page, "arriving", "same.txt").waitFor();
+    // Nobody hears what becomes of it: its sender may come back.
+    const gone = server.beginPut("chat/gone.bin");
+    await event(page, "arriving", "gone.bin").waitFor();
+    gone.leave();
+    await eventually("it broke off", () => /path=chat\/gone\.bin.*status=incomplete/.test(server.transfers()));
     server.beginPut("chat/long.bin");
     const stays = await event(page, "arriving", "long.bin").elementHandle();
     for (let looks = 0; looks < 3; looks += 1) {
         await page.clock.fastForward(30_000);
         await eventually("the page looks", () => page.evaluate((before) => window.answers > before, looks));
     }
-    await event(page, "arriving", "same.txt").waitFor({ state: "detached" });
+    await event(page, "arriving", "gone.bin").waitFor({ state: "detached" });
     assert.ok(await stays.evaluate((element) => element.isConnected));
+});
+
+test("what is sent once more is said to be here already", async (t) => {
+    const { page, server } = await scene(t);
+    await follow(page, "chat");
+    const put = (id) => fetch(`${server.url}/files/chat/same.txt`, {
+        method: "PUT", body: "same", headers: { "Hostdir-Upload": id.repeat(32) },
+    });
+    assert.equal((await put("1")).status, 201);
+    await event(page, "arrived", "same.txt").waitFor();
+    assert.equal((await put("2")).status, 200);
+    await event(page, "abandoned", "same.txt").getByText("or here already").waitFor();
     await event(page, "arrived", "same.txt").waitFor();
 });
 

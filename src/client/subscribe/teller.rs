@@ -129,7 +129,7 @@ impl Teller {
 
     pub(super) fn abandoned(&self, path: &RemotePath) {
         self.event("abandoned", named(path, json!({})));
-        self.line(&[format!("{path} was given up by its sender")]);
+        self.line(&[format!("{path} does not arrive: given up by its sender, or here already")]);
     }
 
     /// What became of a file.
