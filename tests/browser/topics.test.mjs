@@ -404,13 +404,19 @@ test("what arrives in the folder that is shown appears in its listing", async (t
     await page.locator("#follow-state").waitFor({ state: "hidden" });
 });
 
-test("two windows of one visitor follow the same", async (t) => {
-    const { page, context, server } = await scene(t);
+/** Another window of the same visitor; `page` follows a folder, and so both do. */
+async function followingToo(page, context, server) {
     const other = await context.newPage();
     await other.goto(server.url);
     await connected(other);
     await follow(page, "chat");
     await following(other);
+    return other;
+}
+
+test("two windows of one visitor follow the same", async (t) => {
+    const { page, context, server } = await scene(t);
+    const other = await followingToo(page, context, server);
     await publish(server, "chat", "both.bin", "x");
     for (const window of [page, other]) await event(window, "arrived", "both.bin").waitFor();
     await page.getByRole("button", { name: "Stop following chat" }).click();
@@ -461,11 +467,7 @@ test("a window that is slower does not bring back what another one has shown", a
 
 test("a folder that is given up in one window stays so, whatever another one remembers late", async (t) => {
     const { page, context, server } = await scene(t);
-    const other = await context.newPage();
-    await other.goto(server.url);
-    await connected(other);
-    await follow(page, "chat");
-    await following(other);
+    const other = await followingToo(page, context, server);
     await page.getByRole("button", { name: "Stop following chat" }).click();
     await other.getByRole("button", { name: "Stop following chat" }).waitFor({ state: "detached" });
     await page.evaluate(() => addEventListener("storage", ({ newValue }) => { window.heard = newValue; }));
